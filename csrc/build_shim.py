@@ -1,0 +1,72 @@
+"""Builds `pyoci._shim`, the C side of the host side (cffi, API mode)."""
+
+import sys
+from pathlib import Path
+
+import cffi
+
+HERE = Path(__file__).resolve().parent
+SOURCES = ["spawn.c", "seal.c", "hook.c", "plan.c", "bpf.c"]
+C_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", f"-I{HERE}"]
+
+DECLARATIONS = """
+struct spawn_request {
+    uint64_t namespaces;
+    int program;
+    int pid_namespace;
+    int cgroup;
+    int first_descriptor;
+    const int *slots;
+    size_t slot_count;
+    const char *name;
+    int gate;
+};
+int spawn_init(const struct spawn_request *request, int *pid, int *pidfd, const char **call);
+
+int seal_program(const char *path);
+
+#define HOOK_OUTPUT_MAX ...
+struct hook_result {
+    const char *call;
+    int error;
+    int status;
+    int timed_out;
+    char output[...];
+};
+int hook_run(const char *path, char *const argv[], char *const envp[], uint32_t timeout, const char *state,
+             size_t state_size, struct hook_result *result);
+
+uint32_t plan_checksum(const void *data, size_t size);
+bool plan_is_sound(const char *data, size_t size);
+
+int bpf_load_device_filter(const void *instructions, size_t size);
+int bpf_attach_device_filter(int cgroup, int program);
+"""
+
+PREAMBLE = """
+#include "bpf.h"
+#include "hook.h"
+#include "plan.h"
+#include "seal.h"
+#include "spawn.h"
+
+
+static bool plan_is_sound(const char *data, size_t size)
+{
+    struct plan plan;
+
+    return plan_open(&plan, data, size);
+}
+"""
+
+ffibuilder = cffi.FFI()
+ffibuilder.cdef(DECLARATIONS)
+ffibuilder.set_source(
+    "pyoci._shim",
+    PREAMBLE,
+    sources=[str(HERE / name) for name in SOURCES],
+    extra_compile_args=C_FLAGS,
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(tmpdir=sys.argv[1] if len(sys.argv) > 1 else str(HERE.parent), verbose=False)

@@ -1,0 +1,52 @@
+/* The hooks that run in the container's namespaces: createContainer and startContainer. */
+#include "hook.h"
+#include "init.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What the host side makes a sentence of: call "hook", the value as below, and the hook's own last words. */
+enum { HOOK_EXITED = 0x100, HOOK_KILLED = 0x200, HOOK_TIMED_OUT = 0x300 };
+
+static int hook_failed(struct init *init, const struct hook_result *result)
+{
+	errno = result->error;
+	if (result->call)
+		return step_failed(init, result->call, "the hook");
+	if (result->timed_out)
+		return step_failed_with(init, "hook", result->output, HOOK_TIMED_OUT);
+	if (WIFSIGNALED(result->status))
+		return step_failed_with(init, "hook", result->output, HOOK_KILLED | (uint32_t)WTERMSIG(result->status));
+	return step_failed_with(init, "hook", result->output, HOOK_EXITED | (uint32_t)WEXITSTATUS(result->status));
+}
+
+/* In hooks of the container's namespaces the pid is the one that is seen there; only we know it. */
+static char *state_with_pid(const char *before, const char *after)
+{
+	size_t size = strlen(before) + strlen(after) + sizeof("2147483647");
+	char *state = malloc(size);
+
+	if (state != NULL)
+		snprintf(state, size, "%s%d%s", before, (int)getpid(), after);
+	return state;
+}
+
+int step_run_hook(struct init *init, const struct step *step)
+{
+	char **argv = list_to_argv(&step->args[1].v), **env = list_to_argv(&step->args[2].v);
+	char *state = state_with_pid(step->args[4].s, step->args[5].s);
+	struct hook_result result;
+	int outcome;
+
+	if (argv == NULL || env == NULL || state == NULL)
+		return step_failed(init, "malloc", "the hook");
+	outcome = hook_run(step->args[0].s, argv, env, step->args[3].u, state, strlen(state), &result);
+	free(argv);
+	free(env);
+	free(state);
+	return outcome == 0 ? 0 : hook_failed(init, &result);
+}

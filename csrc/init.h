@@ -1,0 +1,69 @@
+/* pyoci-init: the container side of pyoci. It executes a plan and becomes the user's program. */
+#pragma once
+
+#include "plan.h"
+
+#include <sys/types.h>
+
+/* The first two slots of every plan. */
+enum { SLOT_PLAN, SLOT_CONVERSATION, SLOT_FIRST_FREE };
+
+/* What the two sides say to each other: one SOCK_SEQPACKET message each.
+ * To the host:   struct message, then `call`, `subject` and `origin`, each with its NUL.
+ * To the init:   one byte, 'g': go on. */
+enum message_kind {
+	MESSAGE_ASK = 1,   /* value: how far we are (enum stage) */
+	MESSAGE_READY = 2, /* the container is created */
+	MESSAGE_FAILED = 3,
+	MESSAGE_CONSOLE = 4, /* with the terminal's other end */
+	MESSAGE_STARTING = 5, /* on a start connection: the program is about to be executed */
+};
+
+struct message {
+	uint32_t kind;
+	uint32_t step;
+	int32_t error; /* errno */
+	uint32_t value;
+};
+
+struct init {
+	struct plan plan;
+	int base;	    /* the descriptor of slot 0; those from 3 up to here belong to the user's program */
+	int root;	    /* the root filesystem, O_PATH; -1 before open-root */
+	const char *root_path; /* on the host */
+	int conversation;   /* where failures are reported to; -1 when nobody listens any more */
+	int empty;	    /* an empty read-only directory, mounted over masked directories; -1 before the first */
+	mode_t umask;	    /* the caller's */
+	bool directory_changed;
+	/* The failure of the current step. */
+	int error;
+	uint32_t value;
+	const char *call;
+	char subject[4096];
+};
+
+static inline int slot(const struct init *init, uint32_t number)
+{
+	return init->base + (int)number;
+}
+
+/* A step failed: note errno, the call and what it was about. Always -1, so that a step can return it. */
+int step_failed(struct init *init, const char *call, const char *subject);
+
+/* The same where the hint of the failure isn't an errno but a value (an exit status, say). */
+int step_failed_with(struct init *init, const char *call, const char *subject, uint32_t value);
+
+#define STEP(symbol, name, arguments, text) int step_##symbol(struct init *init, const struct step *step);
+#include "steps.def"
+#undef STEP
+
+/* conversation.c */
+void report_failure(struct init *init, const struct step *step);
+int send_console(struct init *init, const struct step *step, int terminal);
+
+/* root.c: paths inside the root filesystem. Each resolves like the container itself would, and never leaves the root. */
+int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve);
+int open_or_make(const struct init *init, const char *path, mode_t directory_mode, bool is_directory);
+
+/* mounts.c */
+int attach(struct init *init, int tree, int target, const char *subject);

@@ -1,0 +1,165 @@
+/* What the user's program is: its limits, its identity, its place, and at last itself. */
+#include "init.h"
+#include "syscalls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+static const char default_path[] = "/bin:/usr/bin"; /* execvp(3) */
+
+/* Executed while the host's own /proc is still the one that we see. */
+int step_set_oom_score_adj(struct init *init, const struct step *step)
+{
+	static const char path[] = "/proc/self/oom_score_adj";
+	size_t length = strlen(step->args[0].s);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return step_failed(init, "open", path);
+	if (write(fd, step->args[0].s, length) != (ssize_t)length)
+		return step_failed(init, "write", path);
+	close(fd);
+	return 0;
+}
+
+int step_set_rlimit(struct init *init, const struct step *step)
+{
+	struct rlimit limit = { .rlim_cur = step->args[1].l, .rlim_max = step->args[2].l };
+
+	if (setrlimit((__rlimit_resource_t)step->args[0].u, &limit) != 0)
+		return step_failed(init, "setrlimit", "");
+	return 0;
+}
+
+/* A working directory outside the root shows as "(unreachable)/..." (CVE-2024-21626). */
+static bool is_inside_root(void)
+{
+	char path[PATH_MAX];
+
+	return syscall(SYS_getcwd, path, sizeof(path)) > 0 && path[0] == '/';
+}
+
+/* A directory may be open to root only (before set-user), or to the user only (a root-squashing NFS, after it). */
+int step_change_directory(struct init *init, const struct step *step)
+{
+	const char *path = step->args[0].s;
+
+	if (init->directory_changed)
+		return 0;
+	if (chdir(path) != 0) {
+		if (errno == EACCES && step->args[1].u == 1)
+			return 0;
+		return step_failed(init, "chdir", path);
+	}
+	if (!is_inside_root()) {
+		errno = EXDEV;
+		return step_failed(init, "chdir", path);
+	}
+	init->directory_changed = true;
+	return 0;
+}
+
+int step_set_umask(struct init *init, const struct step *step)
+{
+	init->umask = step->args[0].u;
+	return 0;
+}
+
+int step_set_groups(struct init *init, const struct step *step)
+{
+	size_t count = step->args[0].b.length / sizeof(gid_t);
+	gid_t groups[NGROUPS_MAX];
+
+	if (count > NGROUPS_MAX) {
+		errno = EINVAL;
+		return step_failed(init, "setgroups", "");
+	}
+	memcpy(groups, step->args[0].b.data, count * sizeof(gid_t));
+	if (setgroups(count, groups) != 0)
+		return step_failed(init, "setgroups", "");
+	return 0;
+}
+
+int step_set_user(struct init *init, const struct step *step)
+{
+	uid_t uid = step->args[0].u;
+	gid_t gid = step->args[1].u;
+
+	if (prctl(PR_SET_KEEPCAPS, 1) != 0)
+		return step_failed(init, "prctl", "PR_SET_KEEPCAPS");
+	if (setresgid(gid, gid, gid) != 0)
+		return step_failed(init, "setresgid", "");
+	if (setresuid(uid, uid, uid) != 0)
+		return step_failed(init, "setresuid", "");
+	if (prctl(PR_SET_KEEPCAPS, 0) != 0)
+		return step_failed(init, "prctl", "PR_SET_KEEPCAPS");
+	return 0;
+}
+
+static const char *search_path(char *const env[])
+{
+	for (; *env; env++)
+		if (strncmp(*env, "PATH=", 5) == 0)
+			return *env + 5;
+	return default_path;
+}
+
+/* execve(2) failed with ENOENT although the file is there: the interpreter is what's missing. */
+static int program_failed(struct init *init, const char *path)
+{
+	int error = errno;
+	bool exists = error == ENOENT && access(path, F_OK) == 0;
+
+	errno = error;
+	return step_failed(init, exists ? "execve interpreter" : "execve", path);
+}
+
+/* As execvp(3): go on after what isn't there, and remember a refusal. */
+static int execute_from_path(struct init *init, const char *path, char *const argv[], char *const env[])
+{
+	char candidate[PATH_MAX];
+	int refusal = 0;
+
+	for (;;) {
+		size_t length = strcspn(path, ":");
+		const char *directory = length ? path : ".";
+		size_t used = length ? length : 1;
+
+		if (used + 1 + strlen(argv[0]) + 1 <= sizeof(candidate)) {
+			memcpy(candidate, directory, used);
+			candidate[used] = '/';
+			strcpy(candidate + used + 1, argv[0]);
+			execve(candidate, argv, env);
+			if (errno == EACCES)
+				refusal = EACCES;
+			else if ((errno != ENOENT && errno != ENOTDIR) || access(candidate, F_OK) == 0)
+				return program_failed(init, candidate);
+		}
+		path += length;
+		if (*path++ == '\0')
+			break;
+	}
+	errno = refusal ? refusal : ENOENT;
+	return step_failed(init, "execve PATH", argv[0]);
+}
+
+int step_execute(struct init *init, const struct step *step)
+{
+	char **argv = list_to_argv(&step->args[0].v);
+	char **env = list_to_argv(&step->args[1].v);
+
+	if (argv == NULL || env == NULL)
+		return step_failed(init, "calloc", "the arguments");
+	umask(init->umask);
+	if (strchr(argv[0], '/') == NULL)
+		return execute_from_path(init, search_path(env), argv, env);
+	execve(argv[0], argv, env);
+	return program_failed(init, argv[0]);
+}

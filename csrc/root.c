@@ -1,0 +1,352 @@
+/* Paths inside the root filesystem.
+ *
+ * A path is resolved by openat2(2) as the container itself would resolve it, so that a symlink can't lead out
+ * (CVE-2019-18837, CVE-2021-30465), and what was opened is what is used. */
+#include "init.h"
+#include "syscalls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+enum { MAX_SYMLINKS = 40 };
+
+int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve)
+{
+	int fd, attempts = 0;
+
+	/* EAGAIN: something was renamed while a ".." was resolved, openat2(2). */
+	do
+		fd = sys_openat2(init->root, path, flags | O_CLOEXEC, resolve | RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+	while (fd < 0 && (errno == EAGAIN || errno == EINTR) && attempts++ < 64);
+	return fd;
+}
+
+/* A path being walked: `done` has no symlink in it, `left` is yet to come. */
+struct walk {
+	char done[PATH_MAX];
+	char left[PATH_MAX];
+	int symlinks;
+};
+
+/* Move the next name from `left` to `name`. False if none is left. */
+static bool next_name(struct walk *walk, char name[NAME_MAX + 1])
+{
+	char *start = walk->left + strspn(walk->left, "/");
+	size_t length = strcspn(start, "/");
+
+	if (length == 0 || length > NAME_MAX)
+		return false;
+	memcpy(name, start, length);
+	name[length] = '\0';
+	memmove(walk->left, start + length, strlen(start + length) + 1);
+	return true;
+}
+
+static void go_up(struct walk *walk)
+{
+	char *slash = strrchr(walk->done, '/');
+
+	*(slash ? slash : walk->done) = '\0';
+}
+
+/* done + "/" + name into `path`; false if it is too long. */
+static bool join_name(const struct walk *walk, const char *name, char path[PATH_MAX])
+{
+	size_t length = strlen(walk->done);
+
+	if (length + 1 + strlen(name) + 1 > PATH_MAX)
+		return false;
+	memcpy(path, walk->done, length);
+	path[length] = '/';
+	strcpy(path + length + 1, name);
+	return true;
+}
+
+static int follow(struct walk *walk, int symlink)
+{
+	char text[PATH_MAX];
+	ssize_t length = readlinkat(symlink, "", text, sizeof(text) - 1);
+	size_t rest = strlen(walk->left);
+
+	if (length < 0)
+		return -1;
+	if (++walk->symlinks > MAX_SYMLINKS) {
+		errno = ELOOP;
+		return -1;
+	}
+	if ((size_t)length + 1 + rest + 1 > sizeof(walk->left)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (text[0] == '/')
+		walk->done[0] = '\0';
+	memmove(walk->left + length + 1, walk->left, rest + 1);
+	memcpy(walk->left, text, (size_t)length);
+	walk->left[length] = '/';
+	return 0;
+}
+
+static int open_done(const struct init *init, const struct walk *walk)
+{
+	return open_in_root(init, walk->done[0] ? walk->done : "/", O_PATH, 0);
+}
+
+static int make_name(const struct init *init, const struct walk *walk, const char *name, mode_t mode)
+{
+	int result, parent = open_done(init, walk);
+
+	if (parent < 0)
+		return -1;
+	result = S_ISDIR(mode) ? mkdirat(parent, name, mode & 07777) : mknodat(parent, name, mode, 0);
+	/* Somebody else made it: the walk looks again at what is there (runc issue 4543). */
+	if (result != 0 && errno == EEXIST)
+		result = 0;
+	close(parent);
+	return result;
+}
+
+/* Take one name: step into it, follow it, or make it. */
+static int walk_name(const struct init *init, struct walk *walk, const char *name, mode_t missing)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	int fd, result = 0;
+
+	if (!join_name(walk, name, path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	fd = open_in_root(init, path, O_PATH | O_NOFOLLOW, 0);
+	if (fd < 0 && errno == ENOENT) {
+		if (make_name(init, walk, name, missing) != 0)
+			return -1;
+		fd = open_in_root(init, path, O_PATH | O_NOFOLLOW, 0);
+	}
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) != 0)
+		result = -1;
+	else if (S_ISLNK(st.st_mode))
+		result = follow(walk, fd);
+	else
+		strcpy(walk->done, path);
+	close(fd);
+	return result;
+}
+
+static bool is_last(const struct walk *walk)
+{
+	return walk->left[strspn(walk->left, "/")] == '\0';
+}
+
+/* Open a path, O_PATH; make what is missing of it. Its last name becomes a directory or an empty file. */
+int open_or_make(const struct init *init, const char *path, mode_t directory_mode, bool is_directory)
+{
+	struct walk walk = { 0 };
+	char name[NAME_MAX + 1];
+	int fd = open_in_root(init, path, O_PATH, 0);
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	if (strlen(path) >= sizeof(walk.left)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(walk.left, path);
+	while (next_name(&walk, name)) {
+		mode_t missing = is_directory || !is_last(&walk) ? S_IFDIR | directory_mode : S_IFREG | 0644;
+
+		if (strcmp(name, ".") == 0)
+			continue;
+		if (strcmp(name, "..") == 0)
+			go_up(&walk);
+		else if (walk_name(init, &walk, name, missing) != 0)
+			return -1;
+	}
+	return open_done(init, &walk);
+}
+
+int step_make_directory(struct init *init, const struct step *step)
+{
+	int fd = open_or_make(init, step->args[0].s, step->args[1].u, true);
+
+	if (fd < 0)
+		return step_failed(init, "mkdirat", step->args[0].s);
+	close(fd);
+	return 0;
+}
+
+/* Open the directory that holds `path`, made if it is missing; *name is the path's last part. */
+static int open_parent(struct init *init, const char *path, const char **name)
+{
+	char parent[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+
+	*name = slash ? slash + 1 : path;
+	if (**name == '\0' || strcmp(*name, ".") == 0 || strcmp(*name, "..") == 0 || strlen(path) >= sizeof(parent)) {
+		errno = EINVAL;
+		return -1;
+	}
+	memcpy(parent, path, (size_t)(*name - path));
+	parent[*name - path] = '\0';
+	return open_or_make(init, parent[0] ? parent : "/", 0755, true);
+}
+
+static bool is_device(const struct stat *st, mode_t mode, dev_t device)
+{
+	if ((st->st_mode & S_IFMT) != (mode & S_IFMT))
+		return false;
+	return S_ISFIFO(mode) || st->st_rdev == device;
+}
+
+/* mknod(2) is refused in a user namespace: bind the host's device, after a look at what it is. */
+static int bind_device(struct init *init, const char *path, mode_t mode, dev_t device)
+{
+	struct stat st;
+	int result, target, tree = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (tree < 0 || fstat(tree, &st) != 0)
+		return step_failed(init, "open_tree", path);
+	if (!is_device(&st, mode, device)) {
+		errno = ENODEV;
+		return step_failed(init, "mknodat", path);
+	}
+	target = open_or_make(init, path, 0755, false);
+	if (target < 0)
+		return step_failed(init, "openat2", path);
+	result = attach(init, tree, target, path);
+	close(target);
+	close(tree);
+	return result;
+}
+
+int step_make_device(struct init *init, const struct step *step)
+{
+	const char *name, *path = step->args[0].s;
+	mode_t mode = step->args[1].u;
+	dev_t device = makedev(step->args[2].u, step->args[3].u);
+	struct stat st;
+	int parent = open_parent(init, path, &name);
+	int error;
+
+	if (parent < 0)
+		return step_failed(init, "openat2", path);
+	error = mknodat(parent, name, mode, device) == 0 ? 0 : errno;
+	if (error == EEXIST && fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_device(&st, mode, device)) {
+		close(parent);
+		return 0;
+	}
+	if (error == 0 && fchownat(parent, name, step->args[4].u, step->args[5].u, AT_SYMLINK_NOFOLLOW) != 0)
+		error = errno;
+	close(parent);
+	if (error == EPERM && !S_ISFIFO(mode))
+		return bind_device(init, path, mode, device);
+	errno = error;
+	return error == 0 ? 0 : step_failed(init, "mknodat", path);
+}
+
+enum { SYMLINK_REPLACE = 1, SYMLINK_IF_TARGET_EXISTS = 2 };
+
+int step_make_symlink(struct init *init, const struct step *step)
+{
+	const char *name, *text = step->args[0].s, *path = step->args[1].s;
+	int parent, result, error;
+
+	if (step->args[2].u & SYMLINK_IF_TARGET_EXISTS) {
+		int target = open_in_root(init, text, O_PATH | O_NOFOLLOW, 0);
+
+		if (target < 0)
+			return 0;
+		close(target);
+	}
+	parent = open_parent(init, path, &name);
+	if (parent < 0)
+		return step_failed(init, "openat2", path);
+	result = symlinkat(text, parent, name);
+	if (result != 0 && errno == EEXIST) {
+		result = 0;
+		if (step->args[2].u & SYMLINK_REPLACE) {
+			unlinkat(parent, name, 0);
+			result = symlinkat(text, parent, name);
+		}
+	}
+	error = errno;
+	close(parent);
+	errno = error;
+	return result == 0 ? 0 : step_failed(init, "symlinkat", path);
+}
+
+int step_pivot_root(struct init *init, const struct step *step)
+{
+	(void)step;
+	if (fchdir(init->root) != 0)
+		return step_failed(init, "fchdir", init->root_path);
+	/* Old and new root in one place; the umount takes the upper one, the old: pivot_root(2), "pivot_root(".", ".")". */
+	if (sys_pivot_root(".", ".") != 0)
+		return step_failed(init, "pivot_root", init->root_path);
+	if (sys_umount2(".", MNT_DETACH) != 0)
+		return step_failed(init, "umount2", "the old root");
+	if (chdir("/") != 0)
+		return step_failed(init, "chdir", "/");
+	return 0;
+}
+
+/* Without pivot_root the host's mounts stay below us: a full /proc or /sys among them would show through to whoever can
+ * mount (runc's advisory on --no-pivot). Take each away, or cover it where it can't be. */
+static int hide_host_mount(struct init *init, char *line)
+{
+	char *fields[5], *type = strstr(line, " - ");
+	size_t length = strlen(init->root_path);
+
+	if (type == NULL || (strncmp(type + 3, "proc ", 5) != 0 && strncmp(type + 3, "sysfs ", 6) != 0))
+		return 0;
+	for (int i = 0; i < 5; i++)
+		if ((fields[i] = strsep(&line, " ")) == NULL)
+			return 0;
+	const char *path = fields[4];
+	if (strncmp(path, init->root_path, length) == 0 && (path[length] == '/' || path[length] == '\0'))
+		return 0;
+	if (sys_umount2(path, MNT_DETACH) == 0 || errno == EINVAL || errno == ENOENT)
+		return 0;
+	if (sys_mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0,mode=0") != 0)
+		return step_failed(init, "umount2", path);
+	return 0;
+}
+
+static int hide_host_mounts(struct init *init)
+{
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t size = 0;
+	int result = 0;
+
+	if (mounts == NULL)
+		return step_failed(init, "open", "/proc/self/mountinfo");
+	while (result == 0 && getline(&line, &size, mounts) > 0)
+		result = hide_host_mount(init, line);
+	free(line);
+	fclose(mounts);
+	return result;
+}
+
+int step_move_root(struct init *init, const struct step *step)
+{
+	(void)step;
+	if (hide_host_mounts(init) != 0)
+		return -1;
+	if (fchdir(init->root) != 0)
+		return step_failed(init, "fchdir", init->root_path);
+	if (sys_move_mount(init->root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0)
+		return step_failed(init, "move_mount", init->root_path);
+	if (chroot(".") != 0)
+		return step_failed(init, "chroot", init->root_path);
+	if (chdir("/") != 0)
+		return step_failed(init, "chdir", "/");
+	return 0;
+}

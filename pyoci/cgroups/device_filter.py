@@ -1,0 +1,174 @@
+"""cgroup v2's device rules: an eBPF program that the kernel asks for each mknod and open of a device.
+
+The program reads like the rules from the last to the first. A rule that is about the device decides those of
+the wanted accesses (read, write, mknod) that no later rule has decided: denied ends it, and it is allowed
+when none is undecided. So of the rules for a device and an access the last one counts. What no rule is about
+is allowed, as on v1.
+
+Context and constants: linux/bpf.h, struct bpf_cgroup_dev_ctx; opcodes:
+Documentation/bpf/standardization/instruction-set.rst.
+"""
+
+import os
+from _struct import pack
+
+from pyoci.cgroups.devices import DEFAULTS, POINTER, uniform
+from pyoci.errors import ConfigError, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.cgroups.devices import Rule
+    from pyoci.cgroups.tree import Attach
+
+ACCESS = {"m": 1, "r": 2, "w": 4}
+TYPES = {"b": 1, "c": 2}
+ALL = 7
+
+# Opcodes. The jumps and the arithmetic are the 32-bit ones: an immediate above 2^31 would be sign-extended in
+# 64 bits.
+LOAD_WORD = 0x61
+MOVE, MOVE_REGISTER = 0xB4, 0xBC
+AND, SHIFT_RIGHT = 0x54, 0x74
+JUMP_IF_EQUAL, JUMP_UNLESS_EQUAL = 0x16, 0x56
+EXIT = 0x95
+# Registers: r1 is the context, r0 the answer.
+ANSWER, CONTEXT, UNDECIDED, TYPE, MAJOR, MINOR, SCRATCH = 0, 1, 2, 3, 4, 5, 6
+
+# (opcode, destination register, source register, jump offset, immediate)
+Instruction = tuple[int, int, int, int, int]
+
+START: "tuple[Instruction, ...]" = (
+    # access_type is (accesses << 16) | type.
+    (LOAD_WORD, UNDECIDED, CONTEXT, 0, 0),
+    (MOVE_REGISTER, TYPE, UNDECIDED, 0, 0),
+    (AND, TYPE, 0, 0, 0xFFFF),
+    (SHIFT_RIGHT, UNDECIDED, 0, 0, 16),
+    (LOAD_WORD, MAJOR, CONTEXT, 4, 0),
+    (LOAD_WORD, MINOR, CONTEXT, 8, 0),
+)
+
+
+def compile_filter(rules: "list[Rule]") -> bytes:
+    """The BPF_PROG_TYPE_CGROUP_DEVICE program (struct bpf_insn, little-endian) for rules in order."""
+    program = list(START)
+    for allow, kind, major, minor, access in reversed(rules):
+        conditions = [
+            (register, value)
+            for register, value in ((TYPE, TYPES.get(kind)), (MAJOR, major), (MINOR, minor))
+            if value is not None
+        ]
+        mask = _mask(access)
+        body = _body(allow, mask)
+        left = len(conditions) + len(body)
+        for register, value in conditions:
+            left -= 1
+            program.append((JUMP_UNLESS_EQUAL, register, 0, left, value))
+        program += body
+        if not conditions and mask == ALL:
+            # The kernel refuses a program with instructions that are never reached.
+            return _encoded(program)
+    return _encoded(program + _answer(True))
+
+
+def _body(allow: bool, mask: int) -> "list[Instruction]":
+    """What a rule does about a device that it is about."""
+    if mask == ALL:
+        return _answer(allow)
+    if allow:
+        return [(AND, UNDECIDED, 0, 0, ALL & ~mask), (JUMP_UNLESS_EQUAL, UNDECIDED, 0, 2, 0), *_answer(True)]
+    return [
+        (MOVE_REGISTER, SCRATCH, UNDECIDED, 0, 0),
+        (AND, SCRATCH, 0, 0, mask),
+        (JUMP_IF_EQUAL, SCRATCH, 0, 2, 0),
+        *_answer(False),
+    ]
+
+
+def _answer(allow: bool) -> "list[Instruction]":
+    return [(MOVE, ANSWER, 0, 0, int(allow)), (EXIT, 0, 0, 0, 0)]
+
+
+def _mask(access: str) -> int:
+    mask = 0
+    for letter in access:
+        mask |= ACCESS[letter]
+    return mask
+
+
+def _encoded(program: "list[Instruction]") -> bytes:
+    # The immediate is signed in the struct, but here always meant as 32 bits.
+    return b"".join(
+        pack("<BBhI", code, source << 4 | destination, offset, value)
+        for code, destination, source, offset, value in program
+    )
+
+
+def decide(rules: "list[Rule]", kind: str, access: str, major: int, minor: int) -> bool:
+    """What the program answers, said in Python: the model that it is tested against."""
+    undecided = set(access)
+    for allow, of_kind, of_major, of_minor, of_access in reversed(rules):
+        about = of_kind in ("a", kind) and of_major in (None, major) and of_minor in (None, minor)
+        if about and undecided & set(of_access):
+            if not allow:
+                return False
+            undecided -= set(of_access)
+            if not undecided:
+                return True
+    return True
+
+
+def container_rules(entries: "list[dict[str, Any]]") -> "list[Rule]":
+    """linux.resources.devices, then what every container may use.
+
+    Raises ConfigError for a device number that doesn't fit into 32 bits.
+    """
+    rules: "list[Rule]" = []
+    for number, entry in enumerate(entries):
+        for rule in uniform(entry):
+            for name, value in (("major", rule[2]), ("minor", rule[3])):
+                if value is not None and value > 0xFFFFFFFF:
+                    raise ConfigError(
+                        [Problem(f"{POINTER}/{number}/{name}", f"{value} is not a device number")]
+                    )
+            rules.append(rule)
+    rules += DEFAULTS
+    return rules
+
+
+def apply(directory: str, entries: "list[dict[str, Any]]", attach: "Attach | None" = None) -> None:
+    """Attaches the filter for linux.resources.devices to a v2 cgroup.
+
+    Arguments:
+        directory: the cgroup.
+        entries: linux.resources.devices.
+        attach: (descriptor of the cgroup, instructions) -> None, raising OSError; None is bpf(2).
+
+    Raises ConfigError. It must not have a filter of ours yet: the kernel lets through what all attached ones
+    allow.
+    """
+    program = compile_filter(container_rules(entries))
+    try:
+        cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            (attach or attach_by_bpf)(cgroup, program)
+        finally:
+            os.close(cgroup)
+    except OSError as error:
+        message = f"can't attach a device filter (eBPF) to cgroup {directory}: {error.strerror}"
+        raise ConfigError([Problem(POINTER, message)]) from None
+
+
+def attach_by_bpf(cgroup: int, program: bytes) -> None:
+    """Loads a program and attaches it to a v2 cgroup (BPF_CGROUP_DEVICE); raises OSError."""
+    from pyoci._shim import ffi, lib  # type: ignore[import-not-found,unused-ignore]
+
+    loaded = lib.bpf_load_device_filter(program, len(program))
+    if loaded < 0:
+        raise OSError(ffi.errno, os.strerror(ffi.errno))
+    try:
+        if lib.bpf_attach_device_filter(cgroup, loaded) < 0:
+            raise OSError(ffi.errno, os.strerror(ffi.errno))
+    finally:
+        os.close(loaded)

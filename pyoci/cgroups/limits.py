@@ -1,0 +1,168 @@
+"""Writes the limits of linux.resources into a container's cgroups."""
+
+from errno import EBUSY, EINVAL, ENOENT
+
+from pyoci.cgroups.layout import OWN_PARENT
+from pyoci.cgroups.tree import enable, put, read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.cgroups.tree import Attach, Cgroups, Group
+
+    # JSON pointer, controller, files of which the first that is there is written, value. A last file "" says
+    # that none has to be there.
+    Write = tuple[str, str, tuple[str, ...], str]
+
+# What a container is granted of these, its parents must have been granted before.
+FROM_THE_TOP = ("cpu.rt_period_us", "cpu.rt_runtime_us")
+UNLIMITED = ("-1", "max")
+
+
+def apply(cgroups: "Cgroups", resources: "dict[str, Any]") -> None:
+    """See `Cgroups.apply`."""
+    if cgroups.mode == "v2":
+        from pyoci.cgroups.v2 import limits
+    else:
+        from pyoci.cgroups.v1 import limits
+    writes = limits(resources, cgroups.read)
+    if cgroups.mode == "v2" and writes and _enable_for(cgroups, writes):
+        # Which files there are has changed.
+        writes = limits(resources, cgroups.read)
+    # Limits bound each other (memory and memory+swap, burst and quota, shares and idle), and which of two has
+    # to be written first depends on what is set now. So one that is refused gets a second try after the
+    # others.
+    for write in [write for write in writes if not _write(cgroups, write, last=False)]:
+        _write(cgroups, write, last=True)
+
+
+def apply_devices(cgroups: "Cgroups", rules: "list[dict[str, Any]]", attach: "Attach | None") -> None:
+    """See `Cgroups.apply_devices`."""
+    if not rules:
+        return
+    if cgroups.directory("devices"):
+        from pyoci.cgroups.devices import v1_lines
+
+        for pointer, file, line in v1_lines(rules):
+            _write(cgroups, (pointer, "devices", (file,), line), last=True)
+        return
+    if cgroups.unified is None:
+        from pyoci.cgroups import refusal
+
+        raise refusal.unavailable("/linux/resources/devices", "devices", cgroups.mode)
+    from pyoci.cgroups import device_filter
+
+    device_filter.apply(cgroups.unified.path, rules, attach)
+
+
+def _write(cgroups: "Cgroups", write: "Write", *, last: bool) -> bool:
+    """Writes one limit. False: refused, but it may work after the others; on the last try a ConfigError."""
+    controller, files, value = write[1:]
+    directory = cgroups.directory(controller)
+    error, path = None, ""
+    for file in files if directory else ():
+        if not file:
+            return True
+        path = f"{directory}/{file}"
+        try:
+            if file in FROM_THE_TOP:
+                _grant_parents(cgroups, file, value, more=last and file == FROM_THE_TOP[1])
+            put(path, value)
+            return True
+        except OSError as refused:
+            error = refused
+            if refused.errno != ENOENT:
+                break
+    if error and error.errno in (EINVAL, EBUSY) and not last:
+        return False
+    return _refuse(cgroups, write, path, error)
+
+
+def _refuse(cgroups: "Cgroups", write: "Write", path: str, error: "OSError | None") -> bool:
+    """Raises ConfigError for a limit that can't be set, except for one that holds without being set.
+
+    Arguments:
+        path: the file that refused it; "" if its controller isn't mounted.
+    """
+    pointer, controller, files, value = write
+    if error is None or error.errno == ENOENT:
+        if not files[-1] or (value in UNLIMITED and "/unified/" not in pointer):
+            return True
+        granted = path != ""
+        if cgroups.mode == "v2" and controller != "cgroup":
+            granted = controller in (cgroups.read(controller, "cgroup.controllers") or "").split()
+        if error is None or not granted:
+            from pyoci.cgroups import refusal
+
+            raise refusal.unavailable(pointer, controller, cgroups.mode)
+    from pyoci.cgroups import refusal
+
+    raise refusal.refused(pointer, path, value, error)
+
+
+def _grant_parents(cgroups: "Cgroups", file: str, value: str, *, more: bool) -> None:
+    """v1 realtime: grants the parents that are ours what the container is to get, before it gets it.
+
+    Arguments:
+        more: add it to what they have, for the sake of other containers that share them.
+    """
+    for group in cgroups.groups:
+        if "cpu" in group.controllers:
+            shared = group.base + OWN_PARENT
+            for ancestor in dict.fromkeys([shared, *group.ancestors]):
+                path = f"{ancestor}/{file}"
+                if group.path.startswith(ancestor + "/"):
+                    try:
+                        put(path, str(int(read(path)) + int(value)) if more else value)
+                    except OSError:
+                        # Then the container's own is refused too, and that error names the property.
+                        pass
+
+
+def _enable_for(cgroups: "Cgroups", writes: "list[Write]") -> bool:
+    """v2: grants the cgroup the controllers that its limits need, from the root down. False: it has them."""
+    group = cgroups.unified
+    if group is None:
+        return False
+    here = _controllers(group.path)
+    missing = [write for write in writes if write[1] not in here and write[1] != "cgroup"]
+    offered = _controllers(group.base) if missing else []
+    wanted = {controller: pointer for pointer, controller, _, _ in missing if controller in offered}
+    if wanted:
+        _enable_down(group, cgroups.path, wanted)
+    return bool(wanted)
+
+
+def _enable_down(group: "Group", path: str, wanted: "dict[str, str]") -> None:
+    """Enables controllers (and the property that asks for each) in every directory above the container's."""
+    directory = group.base
+    controllers = list(wanted)
+    for part in path.split("/")[1:]:
+        try:
+            enable(directory, controllers)
+        except OSError as error:
+            from pyoci.cgroups import refusal
+
+            raise refusal.not_enabled(wanted[controllers[0]], controllers, directory, error) from None
+        directory += "/" + part
+    if "invalid" in _contents(group.path + "/cgroup.type"):
+        # Threaded controllers (cpu, cpuset, pids) can be enabled above processes, but then nothing can join
+        # below (cgroups(7), thread mode).
+        from pyoci.cgroups import refusal
+
+        parent = group.path.rpartition("/")[0]
+        put(parent + "/cgroup.subtree_control", " ".join("-" + controller for controller in controllers))
+        busy = OSError(EBUSY, "")
+        raise refusal.not_enabled(wanted[controllers[0]], controllers, parent, busy)
+
+
+def _controllers(directory: str) -> "list[str]":
+    return _contents(directory + "/cgroup.controllers").split()
+
+
+def _contents(path: str) -> str:
+    try:
+        return read(path)
+    except OSError:
+        return ""

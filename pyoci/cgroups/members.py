@@ -1,0 +1,163 @@
+"""The processes in a container's cgroup: listed, killed, frozen."""
+
+import os
+import time
+from errno import ENODEV, ENOENT, EOPNOTSUPP
+
+from pyoci.cgroups.tree import failed, put, read, subtree
+from pyoci.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cgroups.tree import Cgroups, Group
+
+SIGKILL = 9
+
+
+def freezer_of(cgroups: "Cgroups") -> "Group | None":
+    """The group that can be frozen: v1's freezer, else the v2 tree."""
+    for group in cgroups.groups:
+        if "freezer" in group.controllers:
+            return group
+    return cgroups.unified
+
+
+def main_group(cgroups: "Cgroups") -> "Group | None":
+    """The group that says which processes are the container's: the freezer's, where no manager moves them."""
+    return freezer_of(cgroups) or (cgroups.groups[0] if cgroups.groups else None)
+
+
+def processes(path: str) -> "list[int]":
+    """The pids in a cgroup and below it; none if it is gone. Raises OSError."""
+    pids = []
+    for directory in subtree(path):
+        try:
+            listed = read(directory + "/cgroup.procs").split()
+        except OSError as error:
+            # EOPNOTSUPP: a threaded v2 cgroup, whose processes are listed above it. ENODEV: removed just now.
+            if error.errno not in (ENOENT, ENODEV, EOPNOTSUPP):
+                raise
+            continue
+        # A process of a pid namespace that we don't see is 0.
+        pids += [int(pid) for pid in listed if pid != "0"]
+    return pids
+
+
+def kill(cgroups: "Cgroups") -> None:
+    """See `Cgroups.kill`."""
+    spared: "set[int]" = set()
+    unified = cgroups.unified
+    try:
+        if unified:
+            try:
+                put(unified.path + "/cgroup.kill", "1")
+            except FileNotFoundError:
+                pass
+            else:
+                spared.update(processes(unified.path))
+        if cgroups.mode != "v2":
+            _kill_one_by_one(cgroups, spared)
+    except OSError as error:
+        raise failed("kill the processes in", cgroups.path, error) from None
+
+
+def _kill_one_by_one(cgroups: "Cgroups", spared: "set[int]") -> None:
+    """Kills without cgroup.kill: held still, so that none of them forks away, then by pidfd."""
+    group = main_group(cgroups)
+    if group is None:
+        return
+    freezes = "freezer" in group.controllers
+    for _ in range(100):
+        if not set(processes(group.path)) - spared:
+            break
+        if freezes:
+            _put_quietly(group.path + "/freezer.state", "FROZEN")
+        try:
+            _signal_all(group.path, spared)
+        finally:
+            if freezes:
+                _put_quietly(group.path + "/freezer.state", "THAWED")
+        # What was signalled is gone in a moment; what forked just before the freeze is met in the next round.
+        time.sleep(0.001)
+    if freezes:
+        # A frozen v1 task dies only when it is thawed, whoever sent the signal.
+        _put_quietly(group.path + "/freezer.state", "THAWED")
+
+
+def _signal_all(path: str, spared: "set[int]") -> None:
+    """SIGKILL to those still in the cgroup after their pidfd was opened: a pid may be reused."""
+    from _signal import pidfd_send_signal  # type: ignore[import-not-found,unused-ignore]
+
+    fds: "dict[int, int]" = {}
+    try:
+        for pid in set(processes(path)) - spared:
+            try:
+                fds[pid] = os.pidfd_open(pid)
+            except ProcessLookupError:
+                pass
+        for pid in fds.keys() & set(processes(path)):
+            try:
+                pidfd_send_signal(fds[pid], SIGKILL)
+            except ProcessLookupError:
+                pass
+    finally:
+        for fd in fds.values():
+            os.close(fd)
+
+
+def freeze(cgroups: "Cgroups", frozen: bool, timeout: float) -> None:
+    """See `Cgroups.freeze`."""
+    group = freezer_of(cgroups)
+    if group is None:
+        raise Error("the container can't be paused: no freezer cgroup is mounted on this host")
+    v2 = group is cgroups.unified
+    file = group.path + ("/cgroup.freeze" if v2 else "/freezer.state")
+    state, done = (group.path + "/cgroup.events", "frozen 1") if v2 else (file, "FROZEN")
+    start, stop = ("1", "0") if v2 else ("FROZEN", "THAWED")
+    deadline = time.monotonic() + timeout
+    pause = 0.0002
+    try:
+        put(file, start if frozen else stop)
+        while frozen and done not in read(state):
+            if time.monotonic() > deadline:
+                put(file, stop)
+                raise Error(f"{group.path}: its processes didn't freeze within {timeout:g} s")
+            time.sleep(pause)
+            pause = min(pause * 2, 0.01)
+            if not v2:
+                # A v1 freezer that met a forking process stays FREEZING until it is told again.
+                put(file, start)
+    except OSError as error:
+        raise failed("freeze" if frozen else "thaw", group.path, error) from None
+
+
+def is_frozen(group: "Group") -> bool:
+    """Whether a group itself was frozen, not one above it. Raises OSError."""
+    if "freezer" in group.controllers:
+        # freezer.state also says FROZEN when a parent is.
+        return read(group.path + "/freezer.self_freezing").startswith("1")
+    return "unified" in group.controllers and read(group.path + "/cgroup.freeze").startswith("1")
+
+
+def check_unused(group: "Group") -> None:
+    """A cgroup that was there before must hold nobody and not be frozen.
+
+    Raises Error (config-linux.md, Cgroups Path: "not fit for the container").
+    """
+    try:
+        number = len(processes(group.path))
+        frozen = is_frozen(group)
+    except OSError as error:
+        raise failed("use", group.path, error) from None
+    if number:
+        raise Error(f"container's cgroup is not empty: {number} process(es) found in {group.path}")
+    if frozen:
+        hint = "thaw it, or choose another cgroupsPath"
+        raise Error(f"container's cgroup is unexpectedly frozen: {group.path}", hint=hint)
+
+
+def _put_quietly(path: str, value: str) -> None:
+    try:
+        put(path, value)
+    except OSError:
+        pass

@@ -1,0 +1,434 @@
+"""A container's directories in the cgroup hierarchies: made, joined, killed, removed.
+
+What has to be known for that is plain data (`Cgroups.record`), which is written to the container's state
+before anything is made, so that whatever a crash leaves behind can be removed by it.
+"""
+
+import os
+import time
+from errno import EBUSY, ENOENT, ENOTDIR, ENOTEMPTY, errorcode
+
+from pyoci.cgroups.layout import OWN_PARENT
+from pyoci.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyoci.cgroups.layout import Layout
+
+    # Attaches a device filter: descriptor of a v2 cgroup, eBPF instructions.
+    Attach = Callable[[int, bytes], None]
+
+# What a v2 tree is called among the controllers.
+UNIFIED = "unified"
+
+
+class Group:
+    """The container's directory in one hierarchy.
+
+    Attributes:
+        base: the hierarchy's mount point.
+        controllers: ("cpu", "cpuacct"), ("name=systemd",), or ("unified",) for the v2 tree.
+        path: the directory.
+        existed: whether it was there before; then it isn't ours to remove.
+        ancestors: the parents that we make, outermost first.
+    """
+
+    __slots__ = ("ancestors", "base", "controllers", "existed", "path")
+
+    def __init__(
+        self, base: str, controllers: "tuple[str, ...]", path: str, existed: bool, ancestors: "list[str]"
+    ) -> None:
+        self.base = base
+        self.controllers = controllers
+        self.path = path
+        self.existed = existed
+        self.ancestors = ancestors
+
+
+def open_for(layout: "Layout", path: str) -> "Cgroups":
+    """The cgroups of a container that is going to be created; makes nothing.
+
+    Arguments:
+        layout: what is mounted (`layout.read`).
+        path: from `layout.resolve`.
+
+    Raises Error if a cgroup that was there before is in use: limits would hit strangers. That is found
+    out here, so that no state is ever written that has them killed by a `delete --force`.
+    """
+    groups = []
+    for base, controllers in layout.hierarchies:
+        groups.append(_look(base, controllers, path))
+    # On a hybrid host the v2 tree is a convenience (cgroup.kill, CLONE_INTO_CGROUP): without write access, do
+    # without.
+    if layout.unified and (layout.mode == "v2" or os.access(layout.unified, os.W_OK)):
+        groups.append(_look(layout.unified, (UNIFIED,), path))
+    return Cgroups(layout.mode, path, groups)
+
+
+def _look(base: str, controllers: "tuple[str, ...]", path: str) -> Group:
+    """The group of one hierarchy, and which of its directories are missing."""
+    wanted = base + path
+    if _is_there(wanted):
+        from pyoci.cgroups.members import check_unused
+
+        group = Group(base, controllers, wanted, True, [])
+        check_unused(group)
+        return group
+    return Group(base, controllers, wanted, False, _missing_ancestors(base, wanted, []))
+
+
+def from_record(record: "dict[str, Any]") -> "Cgroups":
+    """The cgroups that `Cgroups.record` described."""
+    groups = [
+        Group(base, tuple(controllers), base + record["path"], existed, ancestors)
+        for base, controllers, existed, ancestors in record["groups"]
+    ]
+    return Cgroups(record["mode"], record["path"], groups)
+
+
+class Cgroups:
+    """A container's cgroups, one directory in each hierarchy.
+
+    Attributes:
+        mode: "v1", "v2" or "hybrid".
+        path: the directories' path below each mount point, with a leading slash.
+        groups: the v1 hierarchies' directories in the order of mounting, then that of the v2 tree.
+    """
+
+    __slots__ = ("groups", "mode", "path", "unified")
+
+    def __init__(self, mode: str, path: str, groups: "list[Group]") -> None:
+        self.mode = mode
+        self.path = path
+        self.groups = groups
+        self.unified = groups[-1] if groups and groups[-1].controllers == (UNIFIED,) else None
+
+    def record(self) -> "dict[str, Any]":
+        """Everything that `from_record` needs, as JSON: to be written down before `create`."""
+        return {
+            "mode": self.mode,
+            "path": self.path,
+            "groups": [
+                [group.base, list(group.controllers), group.existed, group.ancestors] for group in self.groups
+            ],
+        }
+
+    def create(self) -> None:
+        """Makes the directories and what is missing above them.
+
+        Raises Error if the kernel refuses. `remove` takes away what was made until then.
+        """
+        for group in self.groups:
+            if not group.existed:
+                _make(group)
+            if "cpuset" in group.controllers:
+                _fill_cpuset(group)
+            elif group.controllers == (UNIFIED,) and self.mode == "v2":
+                _open_ancestors(group)
+
+    def apply(self, resources: "dict[str, Any]") -> None:
+        """Sets the limits of linux.resources, except for its devices (config-linux.md, Control groups).
+
+        Raises ConfigError that names the property, if this host can't do it or the kernel refuses the value.
+        """
+        from pyoci.cgroups import limits
+
+        limits.apply(self, resources)
+
+    def delegate(self, uid: int) -> None:
+        """Gives the v2 cgroup to a user of the host, to manage. v1 isn't safe for that: does nothing.
+
+        Raises Error. (config-linux.md, Cgroup ownership)
+        """
+        if self.mode == "v2" and self.unified:
+            from pyoci.cgroups.v2 import delegate
+
+            try:
+                delegate(self.unified.path, uid)
+            except OSError as error:
+                raise failed(f"give user {uid} the", self.unified.path, error) from None
+
+    def apply_devices(self, rules: "list[dict[str, Any]]", attach: "Attach | None" = None) -> None:
+        """Sets which devices may be used: linux.resources.devices, then what every container needs.
+
+        Arguments:
+            rules: in the order of config.json; none leaves all devices allowed.
+            attach: how to attach a filter to a v2 cgroup; None is bpf(2).
+
+        Raises ConfigError.
+        """
+        from pyoci.cgroups import limits
+
+        limits.apply_devices(self, rules, attach)
+
+    def join_files(self) -> "list[str]":
+        """The `tasks` file of each v1 hierarchy; a single-threaded task joins by writing "0" to it."""
+        return [group.path + "/tasks" for group in self.groups if group is not self.unified]
+
+    def join_fds(self) -> "list[int]":
+        """`join_files`, opened for writing and close-on-exec; the caller closes them."""
+        fds: "list[int]" = []
+        try:
+            for path in self.join_files():
+                fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+        except OSError as error:
+            for fd in fds:
+                os.close(fd)
+            raise failed("join", path, error) from None
+        return fds
+
+    def clone_into_fd(self) -> "int | None":
+        """A descriptor of the v2 directory for CLONE_INTO_CGROUP, None without v2; the caller closes it."""
+        if self.unified is None:
+            return None
+        try:
+            return os.open(self.unified.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise failed("open", self.unified.path, error) from None
+
+    def directory(self, controller: str) -> "str | None":
+        """The container's directory that a controller (or "unified") is in; on pure v2 there is just one."""
+        for group in self.groups:
+            if controller in group.controllers or self.mode == "v2":
+                return None if self.mode == "v2" and controller == "devices" else group.path
+        return None
+
+    def read(self, controller: str, file: str) -> "str | None":
+        """The contents of a control file, or None if it isn't there."""
+        directory = self.directory(controller)
+        try:
+            return read(f"{directory}/{file}") if directory else None
+        except OSError:
+            return None
+
+    def processes(self) -> "list[int]":
+        """The pids of all processes in the container's cgroup and below it."""
+        from pyoci.cgroups import members
+
+        group = members.main_group(self)
+        try:
+            return members.processes(group.path) if group else []
+        except OSError as error:
+            raise failed("list the processes of", self.path, error) from None
+
+    def kill(self) -> None:
+        """SIGKILL to every process in the cgroup and below it, frozen or not; doesn't wait for their end.
+
+        Raises Error if the kernel refuses; that everything is gone already is fine.
+        """
+        from pyoci.cgroups import members
+
+        members.kill(self)
+
+    def freeze(self, frozen: bool, timeout: float = 2.0) -> None:
+        """Stops all processes, or lets them run again.
+
+        Arguments:
+            timeout: seconds to wait until all of them stand still.
+
+        Raises Error if the kernel refuses or needs longer, or if no freezer is mounted.
+        """
+        from pyoci.cgroups import members
+
+        members.freeze(self, frozen, timeout)
+
+    def frozen(self) -> bool:
+        """Whether the container's cgroup was frozen (paused); False if it is gone."""
+        from pyoci.cgroups import members
+
+        group = members.freezer_of(self)
+        try:
+            return bool(group and members.is_frozen(group))
+        except OSError:
+            return False
+
+    def remove(self, timeout: float = 1.0) -> None:
+        """Removes our directories, what is below them, and the parents that we made, if they are empty.
+
+        Arguments:
+            timeout: seconds to wait for processes that are about to end.
+
+        Raises Error that names what stays. What is gone already is fine.
+        """
+        deadline = time.monotonic() + timeout
+        left = []
+        for group in self.groups:
+            if not group.existed:
+                error = _remove(group.path, deadline)
+                if error:
+                    left.append((group, error))
+                    continue
+            self._remove_ancestors(group)
+        if left:
+            group, error = left[0]
+            from pyoci.cgroups.members import processes
+
+            number = len(processes(group.path))
+            names = ", ".join(stays.path for stays, _ in left)
+            inside = f", {number} process(es) still in it" if number else ""
+            raise Error(f"cgroup not removed: {names} ({errorcode.get(error.errno or 0, 'error')}{inside})")
+
+    def _remove_ancestors(self, group: Group) -> None:
+        """Best effort: whoever still uses one of them keeps it."""
+        ancestors = group.ancestors
+        if self.path.startswith(OWN_PARENT + "/") and group.base + OWN_PARENT not in ancestors:
+            ancestors = [group.base + OWN_PARENT, *ancestors]
+        try:
+            for ancestor in reversed(ancestors):
+                os.rmdir(ancestor)
+        except OSError:
+            pass
+
+
+def _make(group: Group) -> None:
+    """Makes a group's directory, and again what a `delete` elsewhere takes away from above it meanwhile."""
+    try:
+        for _ in range(100):
+            try:
+                for ancestor in group.ancestors:
+                    _mkdir(ancestor)
+                os.mkdir(group.path, 0o755)
+                return
+            except FileNotFoundError:
+                group.ancestors = _missing_ancestors(group.base, group.path, group.ancestors)
+    except FileExistsError:
+        # Not ours, so it must not be removed with this container.
+        group.existed = True
+        raise Error(f"cgroup {group.path}: somebody else made it at the same time") from None
+    except OSError as error:
+        raise failed("create", group.path, error) from None
+    raise Error(f"cgroup {group.path}: what is above it disappears again and again")
+
+
+def _missing_ancestors(base: str, path: str, known: "list[str]") -> "list[str]":
+    """The parents of a directory that aren't there, and those known to be ours, outermost first."""
+    ancestors: "list[str]" = []
+    parent = path.rpartition("/")[0]
+    while len(parent) > len(base):
+        if parent in known or not _is_there(parent):
+            ancestors.insert(0, parent)
+        elif not known:
+            break
+        parent = parent.rpartition("/")[0]
+    return ancestors
+
+
+def _mkdir(path: str) -> None:
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        pass
+
+
+def _fill_cpuset(group: Group) -> None:
+    """v1: a new cpuset has neither CPUs nor memory nodes, and takes no task: copies the parent's down."""
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        empty: "list[str]" = []
+        directory = group.path
+        made = {group.path: not group.existed, **dict.fromkeys(group.ancestors, True)}
+        try:
+            while made.get(directory) or not (value := read(f"{directory}/{file}").strip()):
+                empty.insert(0, directory)
+                directory = directory.rpartition("/")[0]
+                if len(directory) < len(group.base):
+                    return
+            for below in empty:
+                put(f"{below}/{file}", value)
+        except OSError as error:
+            raise failed(f"set {file} of", directory, error) from None
+
+
+def _open_ancestors(group: Group) -> None:
+    """v2: lets what is below our new directories have all controllers that they have.
+
+    Nobody is in there yet, so this moves no process and costs little; later it would. If it doesn't work,
+    then a limit that needs it says so.
+    """
+    try:
+        for ancestor in group.ancestors:
+            enable(ancestor, read(ancestor + "/cgroup.controllers").split())
+    except OSError:
+        pass
+
+
+def enable(directory: str, controllers: "list[str]") -> None:
+    """v2: lets the children of a cgroup have controllers. Raises OSError."""
+    if controllers:
+        put(directory + "/cgroup.subtree_control", " ".join("+" + controller for controller in controllers))
+
+
+def _remove(path: str, deadline: float) -> "OSError | None":
+    """Removes a cgroup and those below it; a dying process keeps it busy for a moment.
+
+    Arguments:
+        deadline: when to give up (time.monotonic).
+    """
+    pause = 0.0002
+    while True:
+        # Looked at before the try, so that there is always a last one after the deadline.
+        late = time.monotonic() > deadline
+        error = _rmdir(path)
+        if error and error.errno in (EBUSY, ENOTEMPTY):
+            for below in reversed(subtree(path)):
+                error = _rmdir(below)
+        if not error or late or error.errno not in (EBUSY, ENOTEMPTY):
+            return error
+        time.sleep(pause)
+        pause = min(pause * 2, 0.02)
+
+
+def _rmdir(path: str) -> "OSError | None":
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        return None if error.errno in (ENOENT, ENOTDIR) else error
+    return None
+
+
+def subtree(path: str) -> "list[str]":
+    """A cgroup and all below it, parents first. Not recursive: a container may nest deeply."""
+    found = [path]
+    for directory in found:
+        try:
+            # The link count of a cgroup is 2 and one for each below it: mostly that spares listing 30 files.
+            if os.stat(directory).st_nlink == 2:
+                continue
+            with os.scandir(directory) as entries:
+                found += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue
+    return found
+
+
+def _is_there(path: str) -> bool:
+    return os.access(path, os.F_OK)
+
+
+def read(path: str) -> str:
+    """The contents of a control file. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, 65536):
+            parts.append(part)
+        return b"".join(parts).decode("ascii", "replace")
+    finally:
+        os.close(fd)
+
+
+def put(path: str, value: str) -> None:
+    """Writes a control file, in one write as the kernel wants it. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def failed(what: str, path: str, error: OSError) -> Error:
+    """The Error for something that can't be done to a cgroup."""
+    code = errorcode.get(error.errno or 0, "error")
+    return Error(f"can't {what} cgroup {path}: {error.strerror} ({code})")

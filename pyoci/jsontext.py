@@ -1,0 +1,21 @@
+"""JSON without the json module, whose import (it pulls in re) costs more than all that a command does with it."""
+
+import _json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def _refuse(value: object) -> object:
+    raise TypeError(f"not JSON: {value!r}")
+
+
+_encode: "Any" = _json.make_encoder(  # type: ignore[attr-defined]
+    None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, False
+)
+
+
+def dump(value: object) -> str:
+    """The value as compact JSON, in ASCII."""
+    return "".join(_encode(value, 0))

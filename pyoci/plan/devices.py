@@ -1,0 +1,60 @@
+"""Devices and /dev's symlinks -> steps (config-linux.md, "Devices", "Default Devices"; runtime-linux.md, "Dev symbolic links")."""
+
+from pyoci.plan import mounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.plan.compile import Compilation
+    from pyoci.plan.plan import Plan
+
+# stat(2): the file types by the specification's letters. "u" is "c", unbuffered.
+FILE_TYPES = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
+
+# path, major, minor; all are character devices that everybody may use.
+DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+# The symlink's text, its path.
+DEV_SYMLINKS = (
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+)
+
+# csrc/root.c
+REPLACE, IF_TARGET_EXISTS = 1, 2
+
+
+def compile_devices(context: "Compilation", plan: "Plan") -> None:
+    """linux.devices, the default devices, and the symlinks in /dev. The host's own /dev, bound, is left as it is."""
+    if mounts.covers(context, "/dev"):
+        return
+    listed = context.linux.get("devices") or ()
+    for i, device in enumerate(listed):
+        mode = FILE_TYPES[device["type"]] | device.get("fileMode", 0o666)
+        numbers = (device.get("major") or 0, device.get("minor") or 0)
+        owner = (device.get("uid") or 0, device.get("gid") or 0)
+        plan.add("make-device", f"/linux/devices/{i}", device["path"], mode, *numbers, *owner)
+    given = {mounts.normalise(device["path"]) for device in listed}
+    for path, major, minor in DEFAULT_DEVICES:
+        if path not in given:
+            plan.add("make-device", "", path, FILE_TYPES["c"] | 0o666, major, minor, 0, 0)
+    for text, path in DEV_SYMLINKS:
+        plan.add("make-symlink", "", text, path, IF_TARGET_EXISTS)
+    if not mounts.covers(context, "/dev/pts"):
+        plan.add("make-symlink", "", "pts/ptmx", "/dev/ptmx", REPLACE)
+
+
+def compile_console(context: "Compilation", plan: "Plan") -> None:
+    """process.terminal and process.consoleSize: a terminal of the container's own devpts."""
+    process = context.process
+    if not process or not process.get("terminal"):
+        return
+    size = process.get("consoleSize") or {}
+    plan.add("open-console", "/process/terminal", size.get("height", 0), size.get("width", 0))

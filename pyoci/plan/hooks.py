@@ -1,0 +1,38 @@
+"""hooks -> steps, for the two kinds that run in the container's namespaces (config.md, "POSIX-platform Hooks").
+
+The state that a hook reads on its standard input has the pid as the container sees it; only the init knows that one, so it
+gets the text before and the text after it.
+"""
+
+from pyoci import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.plan.compile import Compilation
+    from pyoci.plan.plan import Plan
+
+PID_PLACE = '"pid":'
+
+
+def compile_hooks(context: "Compilation", plan: "Plan", kind: str, status: str) -> None:
+    """The run-hook steps of one kind.
+
+    Arguments:
+        kind: "createContainer" or "startContainer".
+        status: what the state says at that time.
+    """
+    listed = (context.config.get("hooks") or {}).get(kind) or ()
+    if not listed:
+        return
+    before, _, after = jsontext.dump(context.state(status, 0)).partition(PID_PLACE + "0")
+    for i, hook in enumerate(listed):
+        plan.add(
+            "run-hook",
+            f"/hooks/{kind}/{i}",
+            hook["path"],
+            hook.get("args") or [hook["path"]],
+            context.host.environment if hook.get("env") is None else hook["env"],
+            hook.get("timeout") or 0,
+            before + PID_PLACE,
+            after,
+        )

@@ -1,0 +1,131 @@
+"""A plan: the flat list of steps that make a container, and its encoding for pyoci-init.
+
+The wire format is described in csrc/plan.h, the steps are csrc/steps.def. A plan also says what has to be true before its
+first step: which namespaces the init is born in, and which descriptors it gets.
+"""
+
+from pyoci.plan.steps import STEPS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+MAGIC = b"PYOCIPL1"
+HEADER_SIZE = 24
+# The first two slots of every plan: csrc/init.h.
+SLOT_PLAN, SLOT_CONVERSATION = "plan", "conversation"
+
+
+class Step:
+    """One step: its name in the table, its arguments, and where in config.json it comes from.
+
+    Arguments:
+        origin: a JSON pointer into config.json; "" for what the runtime does of itself.
+    """
+
+    __slots__ = ("arguments", "name", "origin")
+
+    def __init__(self, name: str, origin: str, arguments: "tuple[Any, ...]") -> None:
+        self.name = name
+        self.origin = origin
+        self.arguments = arguments
+
+
+class Slot:
+    """A descriptor that the init is given, known by its place in the list of slots.
+
+    Arguments:
+        name: what it is: "start", "cgroup", "namespace:network", ...
+        path: the file to open for it; "" if the executor makes it.
+        origin: the JSON pointer that asks for it.
+    """
+
+    __slots__ = ("name", "origin", "path")
+
+    def __init__(self, name: str, path: str = "", origin: str = "") -> None:
+        self.name = name
+        self.path = path
+        self.origin = origin
+
+
+class Plan:
+    """What is to be done, in order.
+
+    Attributes:
+        steps: the steps.
+        slots: the descriptors that the steps speak of, by number.
+        new_namespaces: the CLONE_NEW* bits that the init is born with.
+        pid_namespace: the pid namespace that the init is born in, if it isn't ours or a new one.
+        id_maps: the user namespace's uid and gid maps ("container host size" lines), if one is made.
+        preserved: how many descriptors from 3 up go to the user's program.
+        warnings: what was asked for and can't be had, where the specification wants a warning.
+    """
+
+    def __init__(self, preserved: int = 0) -> None:
+        self.steps: list[Step] = []
+        self.slots: list[Slot] = [Slot(SLOT_PLAN), Slot(SLOT_CONVERSATION)]
+        self.new_namespaces = 0
+        self.pid_namespace: Slot | None = None
+        self.id_maps: tuple[str, str] | None = None
+        self.preserved = preserved
+        self.warnings: list[str] = []
+
+    def add(self, name: str, origin: str, *arguments: "Any") -> None:
+        """Append a step.
+
+        Arguments:
+            name: its name in csrc/steps.def.
+            origin: a JSON pointer into config.json.
+            arguments: int, str, bytes or a list of str, as the table's letters say.
+        """
+        self.steps.append(Step(name, origin, arguments))
+
+    def slot(self, name: str, path: str = "", origin: str = "") -> int:
+        """A new descriptor for the init; its number is what steps take."""
+        self.slots.append(Slot(name, path, origin))
+        return len(self.slots) - 1
+
+    @property
+    def first_descriptor(self) -> int:
+        """The descriptor number of slot 0 in the init."""
+        return 3 + self.preserved
+
+    def encode(self, checksum: "Any") -> bytes:
+        """The plan as pyoci-init reads it.
+
+        Arguments:
+            checksum: bytes -> their CRC-32.
+        """
+        parts = [len(self.steps).to_bytes(4, "little"), len(self.slots).to_bytes(4, "little")]
+        for step in self.steps:
+            number, letters, _ = STEPS[step.name]
+            body = _string(step.origin) + b"".join(map(_encode_argument, letters, step.arguments))
+            parts.append(number.to_bytes(4, "little") + len(body).to_bytes(4, "little") + body)
+        covered = b"".join(parts)
+        size = len(MAGIC) + 8 + len(covered)
+        return MAGIC + size.to_bytes(4, "little") + checksum(covered).to_bytes(4, "little") + covered
+
+
+def _string(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogateescape")
+    return len(data).to_bytes(4, "little") + data + b"\0"
+
+
+def _strings(texts: "Sequence[str]") -> bytes:
+    return len(texts).to_bytes(4, "little") + b"".join(map(_string, texts))
+
+
+_ENCODERS: "dict[str, Any]" = {
+    "u": lambda value: value.to_bytes(4, "little"),
+    "f": lambda value: value.to_bytes(4, "little"),
+    "l": lambda value: value.to_bytes(8, "little"),
+    "s": _string,
+    "v": _strings,
+    "b": lambda value: len(value).to_bytes(4, "little") + value,
+}
+
+
+def _encode_argument(letter: str, value: "Any") -> bytes:
+    encoded: bytes = _ENCODERS[letter](value)
+    return encoded

@@ -1,0 +1,74 @@
+"""process -> steps: limits, identity, privileges, and the program (config.md, "Process")."""
+
+from pyoci.plan import capabilities
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.plan.compile import Compilation
+    from pyoci.plan.plan import Plan
+
+# sys/resource.h, the generic numbers; x86, arm64 and riscv have these.
+RLIMITS = {
+    "RLIMIT_CPU": 0,
+    "RLIMIT_FSIZE": 1,
+    "RLIMIT_DATA": 2,
+    "RLIMIT_STACK": 3,
+    "RLIMIT_CORE": 4,
+    "RLIMIT_RSS": 5,
+    "RLIMIT_NPROC": 6,
+    "RLIMIT_NOFILE": 7,
+    "RLIMIT_MEMLOCK": 8,
+    "RLIMIT_AS": 9,
+    "RLIMIT_LOCKS": 10,
+    "RLIMIT_SIGPENDING": 11,
+    "RLIMIT_MSGQUEUE": 12,
+    "RLIMIT_NICE": 13,
+    "RLIMIT_RTPRIO": 14,
+    "RLIMIT_RTTIME": 15,
+}
+
+
+def compile_oom_score(context: "Compilation", plan: "Plan") -> None:
+    """process.oomScoreAdj; unset means unchanged."""
+    value = (context.process or {}).get("oomScoreAdj")
+    if value is not None:
+        plan.add("set-oom-score-adj", "/process/oomScoreAdj", str(value))
+
+
+def compile_working_directory(context: "Compilation", plan: "Plan") -> None:
+    """process.cwd is made if it is missing, as runc and crun do, while the root can still be written."""
+    if context.process:
+        plan.add("make-directory", "/process/cwd", context.process["cwd"], 0o755)
+
+
+def compile_limits(context: "Compilation", plan: "Plan") -> None:
+    """process.rlimits, while the capability to raise them is still there."""
+    for i, limit in enumerate((context.process or {}).get("rlimits") or ()):
+        plan.add("set-rlimit", f"/process/rlimits/{i}", RLIMITS[limit["type"]], limit["soft"], limit["hard"])
+
+
+def compile_identity(context: "Compilation", plan: "Plan") -> None:
+    """process.user and process.capabilities; what seccomp still needs is kept until its filter is loaded."""
+    process = context.process
+    if not process:
+        return
+    user = process["user"]
+    groups = user.get("additionalGids") or ()
+    sets = capabilities.read(context, plan)
+    plan.add("limit-bounding", "/process/capabilities/bounding", sets.bounding)
+    plan.add("change-directory", "/process/cwd", process["cwd"], 1)
+    plan.add("set-groups", "/process/user/additionalGids", b"".join(gid.to_bytes(4, "little") for gid in groups))
+    plan.add("set-user", "/process/user", user["uid"], user["gid"])
+    if user.get("umask") is not None:
+        plan.add("set-umask", "/process/user/umask", user["umask"])
+    capabilities.compile_sets(context, plan, sets)
+    plan.add("change-directory", "/process/cwd", process["cwd"], 0)
+    if process.get("noNewPrivileges"):
+        plan.add("no-new-privileges", "/process/noNewPrivileges")
+
+
+def compile_program(context: "Compilation", plan: "Plan") -> None:
+    """process.args and process.env: what `start` is for."""
+    process = context.process
+    if process:
+        plan.add("execute", "/process/args", process["args"], process.get("env") or [])

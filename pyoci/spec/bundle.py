@@ -1,0 +1,186 @@
+"""Reads and checks a bundle: a directory with a config.json (bundle.md, config.md).
+
+The ordinary case costs a read, a parse in C and two passes over the result (`_validator`, generated from
+schemas/, and `rules`). Whatever is needed to explain a mistake is imported only when there is one.
+"""
+
+import _json
+import errno
+import os
+import stat
+
+from pyoci.errors import Error
+from pyoci.spec import rules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+SIZE_LIMIT = 64 << 20
+
+_BLANKS = " \t\n\r"
+
+
+class Bundle:
+    """A bundle whose config.json was read and found valid.
+
+    Attributes:
+        path: the bundle's directory, absolute and normalised; symbolic links are kept.
+        config_path: the file that `config` came from, absolute.
+        config: the configuration; members that were null are gone.
+        raw: the bytes of the file, as they were read once (later edits have no effect; runtime.md, "create").
+        name: what the file is called in messages.
+    """
+
+    __slots__ = ("config", "config_path", "name", "path", "raw")
+
+    def __init__(self, path: str, config_path: str, config: "dict[str, Any]", raw: bytes, name: str) -> None:
+        self.path = path
+        self.config_path = config_path
+        self.config = config
+        self.raw = raw
+        self.name = name
+
+
+def load(bundle_path: str, config_path: "str | None" = None) -> Bundle:
+    """Read the bundle's config.json and check it.
+
+    Arguments:
+        bundle_path: the bundle's directory, absolute or relative to the working directory.
+        config_path: another file to read in place of config.json; relative to the bundle, as crun has it.
+
+    Raises:
+        Error: a file that can't be read or isn't JSON.
+        ConfigError: a configuration that isn't valid; it has every problem, in the order of the file.
+    """
+    path = os.path.abspath(bundle_path)
+    name = config_path or "config.json"
+    file = os.path.join(path, name)
+    try:
+        raw = _read(file)
+    except OSError as error:
+        _explain_unreadable(path, file, error)
+    config = parse(raw, name)
+    validate(config, raw, name)
+    if b"null" in raw:
+        config = _without_nulls(config)
+    return Bundle(path, file, config, raw, name)
+
+
+def _read(file: str) -> bytes:
+    # O_NONBLOCK: opening a FIFO would otherwise wait for its writer; it makes no difference to a regular file.
+    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise Error(f'"{file}" is {kind}')
+        # The size is a hint: the file may grow, and files of /proc claim to be empty.
+        chunks: "list[bytes]" = []
+        left = SIZE_LIMIT + 1
+        if status.st_size < left:
+            while left > 0 and (chunk := os.read(fd, min(left, max(status.st_size + 1, 65536)))):
+                chunks.append(chunk)
+                left -= len(chunk)
+        if status.st_size > SIZE_LIMIT or left <= 0:
+            raise Error(f'"{file}" is larger than {SIZE_LIMIT >> 20} MiB')
+        return b"".join(chunks)
+    finally:
+        os.close(fd)
+
+
+def _explain_unreadable(bundle: str, file: str, error: OSError) -> "NoReturn":
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if not os.path.lexists(bundle):
+            raise Error(f'the bundle "{bundle}" does not exist') from None
+        if not os.path.isdir(bundle):
+            raise Error(f'the bundle "{bundle}" is not a directory') from None
+        hint = "`pyoci spec` writes a config.json to start from" if file.endswith("/config.json") else None
+        raise Error(f'"{file}" does not exist', hint=hint) from None
+    raise Error(f'"{file}" can\'t be read: {os.strerror(error.errno or errno.EIO)}') from None
+
+
+def _refuse_constant(text: str) -> "NoReturn":
+    raise ValueError(text)  # NaN, Infinity: Python's, not JSON's
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value - value != 0:
+        raise ValueError(text)  # 1e999
+    return value
+
+
+def _object(members: "list[tuple[str, Any]]") -> "dict[str, Any]":
+    value = dict(members)
+    if len(value) != len(members):
+        raise ValueError("duplicate name")
+    return value
+
+
+class _Dialect:
+    """What the C scanner wants to know; it reads these off its argument."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = _object
+    parse_float = _finite
+    parse_int = int
+    parse_constant = _refuse_constant
+
+
+_scan: "Any" = _json.make_scanner(_Dialect)  # type: ignore[attr-defined]
+
+
+def parse(raw: bytes, name: str) -> "Any":
+    """The value of a JSON text (RFC 8259): UTF-8 without a byte order mark, no duplicate names, finite numbers.
+
+    Arguments:
+        raw: the text.
+        name: what it is called in messages.
+
+    Raises:
+        Error: it isn't such a text; says where, as name:line:column.
+    """
+    try:
+        text = raw.decode()
+        value, end = _scan(text, len(text) - len(text.lstrip(_BLANKS)))
+        # Escaped surrogates without their other half can't be told from pairs here, and are rare.
+        if not text[end:].strip(_BLANKS) and b"\\ud" not in raw and b"\\uD" not in raw:
+            return value
+    except (ValueError, StopIteration, RecursionError, SystemError):
+        # SystemError: before Python 3.12 the scanner can't raise its own error unless json is imported.
+        value = None
+    from pyoci.spec import positions
+
+    positions.check(raw, name)
+    return value
+
+
+def validate(config: "Any", raw: "bytes | None" = None, name: str = "config.json") -> None:
+    """Check a configuration: its shape (schemas/config.json) and what relates its parts (`rules`).
+
+    Arguments:
+        config: what `parse` returned. A member whose value is null counts as absent.
+        raw: the text that it was parsed from, for the line of each problem.
+        name: what the file is called in messages.
+
+    Raises:
+        ConfigError: it has every problem, in the order of the file.
+    """
+    from pyoci.spec._validator import is_valid
+
+    if is_valid(config) and not rules.broken(config):
+        return
+    from pyoci.errors import ConfigError
+    from pyoci.spec import explain
+
+    raise ConfigError(explain.problems(config, raw), name=name)
+
+
+def _without_nulls(value: "Any") -> "Any":
+    if isinstance(value, dict):
+        return {key: _without_nulls(member) for key, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [_without_nulls(element) for element in value]
+    return value

@@ -1,0 +1,173 @@
+"""What a host shows of containers: processes, mounts, cgroups, sockets. Nothing of pyoci's is asked."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Every container id of this test run holds it, which tells what is left of one from the neighbours' doings.
+TAG = f"pyoci-test-{os.getpid()}"
+CGROUPS = Path("/sys/fs/cgroup")
+# The kernel ends namespaces, and removes cgroups, a little after the last process is gone.
+GRACE_S = 2.0
+
+PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWNS = 0x20000
+MS_REC, MS_PRIVATE, MS_SHARED = 0x4000, 1 << 18, 1 << 20
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every orphan below us, so that a process that a runtime forgets is ours."""
+    _checked(ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def enter_own_mount_namespace() -> None:
+    """Leave the neighbours' mounts behind; ours are shared, as systemd has them, so leaks reach us."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    _checked(libc.unshare(CLONE_NEWNS))
+    for propagation in (MS_PRIVATE, MS_SHARED):
+        _checked(libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_REC | propagation), None))
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def status(pid: int) -> dict[str, str]:
+    """The fields of /proc/PID/status."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def processes() -> dict[int, str]:
+    """The descendants of this process and the processes in our cgroups, each with its name and state.
+
+    Zombies that are our own children are left out: to reap those is our duty, not the runtime's.
+    """
+    parents: dict[int, int] = {}
+    found: dict[int, str] = {}
+    ours = {os.getpid()}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            name, _, rest = Path(f"/proc/{entry}/stat").read_text().rpartition(")")
+            in_cgroup = TAG in Path(f"/proc/{entry}/cgroup").read_text()
+        except OSError:
+            continue
+        state, parent = rest.split()[:2]
+        pid, parents[pid] = int(entry), int(parent)
+        found[pid] = f"process {entry} {name.partition('(')[2]} ({state})"
+        if in_cgroup:
+            ours.add(pid)
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    zombies = {pid for pid in ours if parents.get(pid) == os.getpid() and found[pid].endswith("(Z)")}
+    return {pid: found[pid] for pid in ours - zombies - {os.getpid()} if pid in found}
+
+
+def reap() -> None:
+    """Reap the children that have ended. Call it only while nothing else waits for one."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def mounts(pid: int | str = "self") -> list[dict[str, str]]:
+    """The mounts of a process: point, options, kind (the filesystem), source and the filesystem's options."""
+    result = []
+    for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
+        fields = line.split(" ")
+        kind, source, super_options = fields[fields.index("-") + 1 :]
+        mount = {"point": fields[4], "options": fields[5], "kind": kind, "source": source}
+        result.append(mount | {"super_options": super_options})
+    return result
+
+
+def cgroups() -> set[str]:
+    """The cgroup directories of every hierarchy that carry our tag."""
+    return {path for path, _, _ in os.walk(CGROUPS) if TAG in path}
+
+
+def cgroup_of(pid: int, controller: str) -> Path:
+    """The directory of a process's cgroup for `controller`: its version 1 hierarchy's, else version 2's."""
+    unified = None
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            return CGROUPS / controllers / path.lstrip("/")
+        if controllers == "":
+            unified = path
+    if unified is None:
+        raise LookupError(f"process {pid} is in no cgroup of {controller}")
+    base = CGROUPS / "unified" if (CGROUPS / "unified").is_dir() else CGROUPS
+    return base / unified.lstrip("/")
+
+
+def sockets(root: Path) -> set[str]:
+    """The unix sockets bound below `root`, or to a relative path (a long one doesn't fit sun_path)."""
+    paths = (line.split()[7:] for line in Path("/proc/net/unix").read_text().splitlines()[1:])
+    return {path[0] for path in paths if path and (str(root) in path[0] or path[0][0] not in "/@")}
+
+
+@dataclass
+class Snapshot:
+    """What there is of containers at one moment."""
+
+    processes: dict[int, str] = field(default_factory=dict)
+    mounts: Counter[str] = field(default_factory=Counter)
+    cgroups: set[str] = field(default_factory=set)
+    sockets: set[str] = field(default_factory=set)
+    entries: set[str] = field(default_factory=set)
+
+    def more_than(self, before: Snapshot) -> list[str]:
+        """What is here that wasn't there before, a line each."""
+        return [
+            *(text for pid, text in self.processes.items() if pid not in before.processes),
+            *(f"mount {point}" for point in (self.mounts - before.mounts).elements()),
+            *(f"cgroup {path}" for path in sorted(self.cgroups - before.cgroups)),
+            *(f"socket {path}" for path in sorted(self.sockets - before.sockets)),
+            *(f"state entry {name}" for name in sorted(self.entries - before.entries)),
+        ]
+
+
+def snapshot(root: Path) -> Snapshot:
+    """Everything that containers whose state is in `root` can have left on this host."""
+    points = Counter(f"{mount['point']} ({mount['kind']})" for mount in mounts())
+    entries = set(os.listdir(root)) if root.is_dir() else set()
+    return Snapshot(processes(), points, cgroups(), sockets(root), entries)
+
+
+def leaks(before: Snapshot, root: Path) -> list[str]:
+    """What stays of containers since `before`, once the kernel had its time to clean up."""
+    deadline = time.monotonic() + GRACE_S
+    reap()  # the first process of a PID namespace does not end before everything else there is reaped
+    while (more := snapshot(root).more_than(before)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+        reap()
+    return more
+
+
+def sweep(before: Snapshot) -> None:
+    """End and remove what a runtime left, so that one failure doesn't become the next test's."""
+    for pid in processes().keys() - before.processes.keys():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    for _ in range(20):
+        left = sorted(cgroups() - before.cgroups, reverse=True)
+        if not left:
+            return
+        for path in left:
+            try:
+                os.rmdir(path)
+            except OSError:
+                pass
+        time.sleep(0.02)
