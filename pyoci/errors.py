@@ -26,7 +26,7 @@ class Error(Exception):
 
     def lines(self) -> "Iterable[str]":
         """What is printed, a line at a time."""
-        yield self.message
+        yield from self.message.split("\n")
         if self.hint:
             yield f"hint: {self.hint}"
 
@@ -59,15 +59,15 @@ class ConfigError(Error):
         name: how the file is called in the messages.
     """
 
-    def __init__(self, problems: "list[Problem]", *, name: str = "config.json") -> None:
+    def __init__(
+        self, problems: "list[Problem]", *, name: str = "config.json", hint: str | None = None
+    ) -> None:
         self.problems = problems
         self.name = name
-        super().__init__("\n".join(self._line(problem) for problem in problems))
+        super().__init__("\n".join(self._line(problem) for problem in problems), hint=hint)
 
     def _line(self, problem: Problem) -> str:
         line = f":{problem.line}" if problem.line is not None else ""
         where = f" {problem.pointer}:" if problem.pointer else ""
         return f"{self.name}{line}:{where} {problem.message}"
 
-    def lines(self) -> "Iterable[str]":
-        return (self._line(problem) for problem in self.problems)

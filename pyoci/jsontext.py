@@ -19,3 +19,14 @@ _encode: "Any" = _json.make_encoder(  # type: ignore[attr-defined]
 def dump(value: object) -> str:
     """The value as compact JSON, in ASCII."""
     return "".join(_encode(value, 0))
+
+
+def pretty(value: object, indent: str = "") -> str:
+    """The value as JSON for people: two blanks a level, as runc prints it."""
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        members = [f"{inner}{dump(name)}: {pretty(member, inner)}" for name, member in value.items()]
+        return "{\n" + ",\n".join(members) + f"\n{indent}}}"
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(inner + pretty(member, inner) for member in value) + f"\n{indent}]"
+    return dump(value)

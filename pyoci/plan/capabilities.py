@@ -95,7 +95,7 @@ def compile_final_sets(context: "Compilation", plan: "Plan", sets: Sets) -> None
 def needs_late_drop(context: "Compilation") -> bool:
     """Whether a seccomp filter has to be loaded by privilege, noNewPrivileges not being set."""
     process = context.process or {}
-    return bool(context.linux.get("seccomp")) and not process.get("noNewPrivileges")
+    return context.seccomp is not None and not process.get("noNewPrivileges")
 
 
 def _add(plan: "Plan", sets: Sets, kept: int) -> None:

@@ -4,7 +4,7 @@ With a cgroup namespace the kernel itself shows only what is below the container
 directories are bound, and always read-only: it could change limits of its own there (CVE-2023-25809).
 """
 
-from pyoci.plan.mounts import BIND_RECURSIVE, NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY, REC
+from pyoci.plan.mount_options import BIND_RECURSIVE, NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY, REC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

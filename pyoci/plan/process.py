@@ -47,11 +47,11 @@ def compile_limits(context: "Compilation", plan: "Plan") -> None:
         plan.add("set-rlimit", f"/process/rlimits/{i}", RLIMITS[limit["type"]], limit["soft"], limit["hard"])
 
 
-def compile_identity(context: "Compilation", plan: "Plan") -> None:
+def compile_identity(context: "Compilation", plan: "Plan") -> "capabilities.Sets":
     """process.user and process.capabilities; what seccomp still needs is kept until its filter is loaded."""
     process = context.process
     if not process:
-        return
+        return capabilities.Sets()
     user = process["user"]
     groups = user.get("additionalGids") or ()
     sets = capabilities.read(context, plan)
@@ -65,6 +65,14 @@ def compile_identity(context: "Compilation", plan: "Plan") -> None:
     plan.add("change-directory", "/process/cwd", process["cwd"], 0)
     if process.get("noNewPrivileges"):
         plan.add("no-new-privileges", "/process/noNewPrivileges")
+    return sets
+
+
+def compile_filter(context: "Compilation", plan: "Plan", sets: "capabilities.Sets") -> None:
+    """linux.seccomp, as the last thing but one: whatever comes after it must be allowed by it."""
+    if context.process and context.seccomp:
+        plan.add("load-seccomp", "/linux/seccomp", context.seccomp.program, context.seccomp.flags)
+        capabilities.compile_final_sets(context, plan, sets)
 
 
 def compile_program(context: "Compilation", plan: "Plan") -> None:

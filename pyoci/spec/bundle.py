@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from pyoci.errors import Error
+from pyoci.errors import ConfigError, Error
 from pyoci.spec import rules
 
 TYPE_CHECKING = False
@@ -63,12 +63,12 @@ def load(bundle_path: str, config_path: "str | None" = None) -> Bundle:
     config = parse(raw, name)
     validate(config, raw, name)
     if b"null" in raw:
-        config = _without_nulls(config)
+        config = without_nulls(config)
     return Bundle(path, file, config, raw, name)
 
 
 def _read(file: str) -> bytes:
-    # O_NONBLOCK: opening a FIFO would otherwise wait for its writer; it makes no difference to a regular file.
+    # O_NONBLOCK: opening a FIFO would wait for its writer; to a regular file it makes no difference.
     fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         status = os.fstat(fd)
@@ -129,11 +129,12 @@ class _Dialect:
     parse_constant = _refuse_constant
 
 
-_scan: "Any" = _json.make_scanner(_Dialect)  # type: ignore[attr-defined]
+_c: "Any" = _json  # typeshed has its functions or not, depending on its age
+_scan = _c.make_scanner(_Dialect)
 
 
 def parse(raw: bytes, name: str) -> "Any":
-    """The value of a JSON text (RFC 8259): UTF-8 without a byte order mark, no duplicate names, finite numbers.
+    """The value of a JSON text (RFC 8259): UTF-8 without a mark, no duplicate names, finite numbers.
 
     Arguments:
         raw: the text.
@@ -172,15 +173,30 @@ def validate(config: "Any", raw: "bytes | None" = None, name: str = "config.json
 
     if is_valid(config) and not rules.broken(config):
         return
-    from pyoci.errors import ConfigError
     from pyoci.spec import explain
 
     raise ConfigError(explain.problems(config, raw), name=name)
 
 
-def _without_nulls(value: "Any") -> "Any":
+def validate_process(process: "Any", raw: "bytes | None" = None, name: str = "process.json") -> None:
+    """Check a process object on its own, as exec reads one; like `validate`.
+
+    Raises:
+        ConfigError: its pointers start at the process object.
+    """
+    from pyoci.spec._validator import _process as is_valid
+
+    if is_valid(process) and not rules.broken({"process": process}):
+        return
+    from pyoci.spec import explain
+
+    raise ConfigError(explain.problems(process, raw, "/process"), name=name)
+
+
+def without_nulls(value: "Any") -> "Any":
+    """The value without the members of objects that are null, at any depth: nobody else need meet them."""
     if isinstance(value, dict):
-        return {key: _without_nulls(member) for key, member in value.items() if member is not None}
+        return {key: without_nulls(member) for key, member in value.items() if member is not None}
     if isinstance(value, list):
-        return [_without_nulls(element) for element in value]
+        return [without_nulls(element) for element in value]
     return value

@@ -1,6 +1,6 @@
 """The `format` names of schemas/, each with the function that decides it: no regular expressions, no imports.
 
-Both validators use these: the generated one calls them by name, jsonschema through `FORMATS`. Each takes a string.
+Both validators use these: the generated one by their names, jsonschema through `FORMATS`. All take a string.
 """
 
 INTERFACE_NAME_LIMIT = 15  # IFNAMSIZ - 1
@@ -46,7 +46,7 @@ def oci_version(value: str) -> bool:
 
 
 def cpu_list(value: str) -> bool:
-    """The list format of cpuset(7), such as 0-3,7; the empty list too, which is how Go writes an unset one."""
+    """The list format of cpuset(7), such as 0-3,7; the empty list too, which is Go's unset one."""
     for part in value.split(",") if value else ():
         first, dash, last = part.partition("-")
         if not (_small(first) and (not dash or (_small(last) and int(first) <= int(last)))):

@@ -1,4 +1,4 @@
-"""The JSON Schemas of schemas/, each joined with what it refers to in the others. Not imported by hot commands."""
+"""The JSON Schemas of schemas/, each joined with what it refers to in the others. Not for hot commands."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def read(name: str) -> dict[str, Any]:
 def combined(name: str) -> dict[str, Any]:
     """A schema with the definitions of every file that it leads to under its own `$defs`.
 
-    References between files become local ones, so that any version of jsonschema can follow them. The names of
-    definitions are therefore unique across the files that meet.
+    References between files become local ones, so that any version of jsonschema can follow them. So the
+    names of definitions are unique across the files that meet.
     """
     schema = read(name)
     definitions: dict[str, Any] = schema.pop("$defs", {})
@@ -47,7 +47,7 @@ def combined(name: str) -> dict[str, Any]:
 
 
 def _localise(value: Any) -> set[str]:
-    """Make the references below the value local, in place; returns the names of the files that they led to."""
+    """Make the references below the value local, in place; returns the names of the files they led to."""
     if isinstance(value, list):
         return set().union(*map(_localise, value))
     if not isinstance(value, dict):

@@ -1,0 +1,68 @@
+"""The command `pyoci`. It runs isolated (python -I -S): nothing of the caller's environment chooses what is imported."""
+
+import os
+import sys
+
+
+def main(argv: "list[str]") -> int:
+    """Run a command line; the exit status.
+
+    Arguments:
+        argv: without the program's name.
+    """
+    from pyoci.cli import options
+    from pyoci.errors import Error
+    from pyoci.log import Log
+
+    log = Log()
+    try:
+        invocation = options.parse(argv)
+        given = invocation.options
+        log = Log(given["log"], given["log-format"], debug=given["debug"])
+        if given["version"] or given["help"] or invocation.command is None:
+            return _inform(invocation)
+        log.check()
+        from pyoci.cli import commands
+
+        return commands.dispatch(invocation, log)
+    except Error as error:
+        log.error(error)
+        return error.exit_code
+    except MemoryError:
+        log.error(Error("out of memory"))
+        return 1
+    except OSError as error:
+        # Whatever has no words of its own yet: still one line with the file and the cause.
+        where = f"{error.filename}: " if error.filename else ""
+        log.error(Error(f"{where}{error.strerror or error}"))
+        return 1
+
+
+def _inform(invocation: "Invocation") -> int:
+    from pyoci.cli import help
+    from pyoci.cli.commands import output
+    from pyoci.version import describe
+
+    if invocation.options["version"]:
+        output(describe())
+    elif invocation.command:
+        output(help.of(invocation.command) + "\n")
+    else:
+        output(help.overview() + "\n")
+    return 0
+
+
+def console_script() -> None:
+    """The entry point that pip makes. Its Python has the site module and the caller's environment: start one without."""
+    os.execv(sys.executable, [sys.executable, "-I", "-S", os.path.abspath(__file__), *sys.argv[1:]])
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cli.options import Invocation
+
+if __name__ == "__main__":
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path.insert(0, here)
+    status = main(sys.argv[1:])
+    os._exit(status)

@@ -1,0 +1,189 @@
+"""The commands: one thin function each, called by its name in the table of options. It returns the exit status."""
+
+import os
+
+from pyoci.container import store
+from pyoci.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyoci.cli.options import Invocation
+    from pyoci.container.create import Request
+    from pyoci.log import Log
+
+
+def dispatch(invocation: "Invocation", log: "Log") -> int:
+    """Run what the command line asks for; the exit status.
+
+    Raises Error.
+    """
+    if invocation.options["systemd-cgroup"]:
+        raise Error(
+            "--systemd-cgroup is not supported yet by this version of pyoci",
+            hint="without it pyoci makes the cgroups itself (the cgroupfs driver)",
+        )
+    command = invocation.command
+    assert command is not None
+    function: "Callable[[Invocation, Log], int]" = globals()[command.name + "_command"]
+    return function(invocation, log)
+
+
+def create_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci create"""
+    from pyoci.container.create import create
+
+    create(_request(invocation, log))
+    return 0
+
+
+def run_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci run"""
+    from pyoci.container.run import run
+
+    flags = invocation.flags
+    return run(_request(invocation, log), detach=flags["detach"], keep=flags["keep"])
+
+
+def start_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci start"""
+    from pyoci.container.start import start
+
+    start(_locked(invocation), log.warn)
+    return 0
+
+
+def state_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci state"""
+    from pyoci.container.status import describe
+    from pyoci.jsontext import pretty
+
+    output(pretty(describe(_find(invocation))) + "\n")
+    return 0
+
+
+def kill_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci kill"""
+    from pyoci.container.kill import kill, parse_signal
+
+    signal = parse_signal(invocation.arguments[1] or "TERM")
+    kill(_find(invocation), signal, everything=invocation.flags["all"])
+    return 0
+
+
+def delete_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci delete"""
+    from pyoci.container.delete import delete, take
+
+    force = invocation.flags["force"]
+    entry = take(_root(invocation), _id(invocation), force=force)
+    if entry:
+        delete(entry, force=force, warn=log.warn)
+    return 0
+
+
+def list_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci list"""
+    from pyoci.container import listing
+
+    root = _root(invocation)
+    if invocation.options["root"] and not os.path.isdir(root):
+        raise Error(f"the root {root} does not exist")
+    output(listing.show(root, invocation.flags["format"], quiet=invocation.flags["quiet"]))
+    return 0
+
+
+def spec_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci spec"""
+    from pyoci.spec.default import write_default
+
+    write_default(invocation.flags["bundle"], rootless=invocation.flags["rootless"])
+    return 0
+
+
+def check_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci check"""
+    from pyoci.spec.bundle import load
+
+    load(invocation.arguments[0] or ".")
+    return 0
+
+
+def plan_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci plan"""
+    from pyoci.container.create import located, prepare
+    from pyoci.plan import show
+    from pyoci.spec.bundle import load
+
+    bundle = load(invocation.arguments[0] or ".")
+    with located(bundle):
+        _, plan, _ = prepare(bundle, os.path.basename(bundle.path) or "container", log.warn)
+    output(show.as_json(plan) if invocation.flags["json"] else show.as_text(plan))
+    return 0
+
+
+def help_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci help"""
+    from pyoci.cli import help, options
+
+    name = invocation.arguments[0]
+    output((help.of(options.find(name)) if name else help.overview()) + "\n")
+    return 0
+
+
+def output(text: str) -> None:
+    """Write to standard output, all of it.
+
+    Raises Error if that isn't possible (a full disk, a closed pipe).
+    """
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except OSError as error:
+        raise Error(f"can't write to standard output: {error.strerror}") from None
+
+
+def _root(invocation: "Invocation") -> str:
+    root: "str | None" = invocation.options["root"]
+    return os.path.abspath(root) if root else store.default_root()
+
+
+def _id(invocation: "Invocation") -> str:
+    container_id = invocation.arguments[0]
+    assert container_id is not None
+    return container_id
+
+
+def _find(invocation: "Invocation") -> store.Entry:
+    return store.find(_root(invocation), _id(invocation))
+
+
+def _locked(invocation: "Invocation") -> store.Entry:
+    entry = _find(invocation)
+    entry.lock()
+    entry.load()
+    return entry
+
+
+def _request(invocation: "Invocation", log: "Log") -> "Request":
+    from pyoci.container.create import Request
+    from pyoci.spec.bundle import load
+
+    flags = invocation.flags
+    console = None
+    if flags["console-socket"]:
+        from pyoci.container.console import sender
+
+        console = sender(flags["console-socket"])
+    return Request(
+        _root(invocation),
+        _id(invocation),
+        load(flags["bundle"]),
+        log.warn,
+        pid_file=flags["pid-file"],
+        console=console,
+        no_pivot=flags["no-pivot"],
+        preserve_fds=flags["preserve-fds"],
+    )

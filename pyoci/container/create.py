@@ -1,0 +1,386 @@
+"""`create`: a bundle becomes a container that waits for `start` (runtime.md, "Create").
+
+The order is: compile, reserve the id, write down what will be made, make it. Whatever fails is undone.
+"""
+
+import os
+import time
+
+from pyoci import host, jsontext, shim
+from pyoci.container import conversation, store
+from pyoci.errors import ConfigError, Error
+from pyoci.plan.compile import NAMESPACES_READY, Compilation, compile_plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyoci.cgroups.tree import Cgroups
+    from pyoci.plan.plan import Plan, Slot
+    from pyoci.spec.bundle import Bundle
+
+INIT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/pyoci-init"
+
+
+class Request:
+    """What `create` was asked for.
+
+    Attributes:
+        root: where states are kept.
+        id: the new container's.
+        bundle: read and checked.
+        pid_file: where to write the pid, or None.
+        console: what to do with the terminal's other end, a descriptor; None if there is nobody to take it.
+        no_pivot, preserve_fds: see `Compilation`.
+        warn: where warnings go.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        container_id: str,
+        bundle: "Bundle",
+        warn: "Callable[[str], None]",
+        *,
+        pid_file: str | None = None,
+        console: "Callable[[int], None] | None" = None,
+        no_pivot: bool = False,
+        preserve_fds: int = 0,
+    ) -> None:
+        self.root = root
+        self.id = store.check_id(container_id)
+        self.bundle = bundle
+        self.warn = warn
+        self.pid_file = os.path.abspath(pid_file) if pid_file else None
+        self.console = console
+        self.no_pivot = no_pivot
+        self.preserve_fds = preserve_fds
+
+
+def prepare(
+    bundle: "Bundle",
+    container_id: str,
+    warn: "Callable[[str], None]",
+    *,
+    no_pivot: bool = False,
+    preserve_fds: int = 0,
+    cache: str | None = None,
+) -> "tuple[Compilation, Plan, Cgroups]":
+    """Compile a bundle for this host, without making anything.
+
+    Raises ConfigError or Error if that can't work here.
+    """
+    from pyoci.cgroups import layout, tree
+
+    facts = host.read()
+    linux = bundle.config.get("linux") or {}
+    cgroup_path = layout.resolve(linux.get("cgroupsPath"), container_id)
+    groups = tree.open_for(facts.layout, cgroup_path)
+    seccomp = None
+    if linux.get("seccomp"):
+        from pyoci.plan.seccomp import compile_profile
+
+        seccomp = compile_profile(linux["seccomp"], warn, cache_directory=cache)
+    context = Compilation(
+        bundle.config,
+        facts,
+        bundle=bundle.path,
+        container_id=container_id,
+        cgroup_path=cgroup_path,
+        cgroup_files=groups.join_files(),
+        seccomp=seccomp,
+        no_pivot=no_pivot,
+        preserved=preserve_fds,
+    )
+    return context, compile_plan(context), groups
+
+
+def create(request: Request) -> "store.Entry":
+    """Create the container; its state says "created" when this returns.
+
+    Raises Error, with everything as it was before.
+    """
+    with located(request.bundle):
+        return _create(request)
+
+
+class located:  # noqa: N801 - reads as a statement
+    """Within it, a ConfigError gets the line of each of its problems in the bundle's config.json."""
+
+    def __init__(self, bundle: "Bundle") -> None:
+        self.bundle = bundle
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if isinstance(error, ConfigError):
+            raise _located(error, self.bundle) from None
+
+
+def _located(error: ConfigError, bundle: "Bundle") -> ConfigError:
+    """The error with the line of each problem."""
+    from pyoci.spec.positions import locate
+
+    for problem in error.problems:
+        if problem.line is None:
+            problem.line = locate(bundle.raw, problem.pointer)[0]
+    return ConfigError(error.problems, name=bundle.name, hint=error.hint)
+
+
+def _create(request: Request) -> "store.Entry":
+    _check_preserved(request.preserve_fds)
+    context, plan, groups = prepare(
+        request.bundle,
+        request.id,
+        request.warn,
+        no_pivot=request.no_pivot,
+        preserve_fds=request.preserve_fds,
+        cache=f"{request.root}/.seccomp",
+    )
+    _check_console(request)
+    for warning in plan.warnings:
+        request.warn(warning)
+    entry = store.reserve(request.root, request.id)
+    birth = Birth(request, context, plan, groups, entry)
+    try:
+        birth.run()
+    except BaseException:
+        birth.undo()
+        raise
+    finally:
+        birth.close()
+    return entry
+
+
+def _check_preserved(count: int) -> None:
+    for fd in range(3, 3 + count):
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise Error(f"--preserve-fds {count}: descriptor {fd} is not open") from None
+
+
+def _check_console(request: Request) -> None:
+    process = request.bundle.config.get("process") or {}
+    if process.get("terminal") and request.console is None:
+        raise Error(
+            "process.terminal is true, but there is nobody to take the terminal",
+            hint="give --console-socket, or use `run` without --detach",
+        )
+
+
+class Birth:
+    """A container being created."""
+
+    def __init__(
+        self, request: Request, context: Compilation, plan: "Plan", groups: "Cgroups", entry: "store.Entry"
+    ) -> None:
+        self.request = request
+        self.context = context
+        self.plan = plan
+        self.groups = groups
+        self.entry = entry
+        self.pid = 0
+        self.pidfd = -1
+        self.hooks_ran = False
+        self.descriptors: list[int] = []
+        self.conversation: "Any" = None
+
+    def run(self) -> None:
+        """Make everything, in order."""
+        config = self.context.config
+        hooks = config.get("hooks") or {}
+        self.entry.state = {
+            "id": self.request.id,
+            "pid": 0,
+            "bundle": self.request.bundle.path,
+            "rootfs": _root_path(config, self.request.bundle.path),
+            "created": _now(),
+            "annotations": config.get("annotations") or {},
+            "owner": os.geteuid(),
+            "creator": [os.getpid(), host.start_time(os.getpid())],
+            "cgroups": self.groups.record(),
+            "process": config.get("process") is not None,
+            "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
+            "pid_file": self.request.pid_file,
+        }
+        self.entry.save()
+        self.groups.create()
+        if self.groups.record() != self.entry.state["cgroups"]:
+            self.entry.state["cgroups"] = self.groups.record()
+            self.entry.save()
+        resources = self.context.linux.get("resources") or {}
+        self.groups.apply(resources)
+        self._spawn()
+        self._converse(resources)
+
+    def _spawn(self) -> None:
+        self.conversation, theirs = conversation.pair()
+        listener = conversation.listen(self.entry.start_socket)
+        made = {"plan": self._plan_file(), "conversation": theirs.fileno(), "start": listener.fileno()}
+        slots = [made[slot.name] if slot.name in made else self._open(slot) for slot in self.plan.slots]
+        pid_namespace = slots[self.plan.slots.index(self.plan.pid_namespace)] if self.plan.pid_namespace else None
+        cgroup = self.groups.clone_into_fd()
+        if cgroup is not None:
+            self.descriptors.append(cgroup)
+        try:
+            program = shim.seal(INIT)
+            self.descriptors.append(program)
+            self.pid, self.pidfd = shim.spawn(
+                program,
+                slots,
+                name=self.request.id,
+                new_namespaces=self.plan.new_namespaces,
+                first_descriptor=self.plan.first_descriptor,
+                pid_namespace=pid_namespace,
+                cgroup=cgroup,
+            )
+        except shim.SpawnError as error:
+            raise self._spawn_failed(error) from None
+        except OSError as error:
+            raise Error(f"can't prepare {INIT}: {error.strerror}") from None
+        finally:
+            theirs.close()
+            listener.close()
+
+    def _plan_file(self) -> int:
+        data = self.plan.encode(shim.checksum)
+        fd = os.memfd_create("plan", os.MFD_CLOEXEC)
+        self.descriptors.append(fd)
+        os.write(fd, data)
+        return fd
+
+    def _open(self, slot: "Slot") -> int:
+        flags = os.O_WRONLY if slot.name == "cgroup" else os.O_RDONLY
+        try:
+            fd = os.open(slot.path, flags | os.O_CLOEXEC)
+        except OSError as error:
+            raise _problem(slot.origin, f'"{slot.path}": {(error.strerror or "").lower()}') from None
+        self.descriptors.append(fd)
+        return fd
+
+    def _spawn_failed(self, error: "shim.SpawnError") -> Error:
+        reason = f"{(error.strerror or '').lower()} ({error.call})"
+        if error.call == "setns" and self.plan.pid_namespace:
+            slot = self.plan.pid_namespace
+            return _problem(slot.origin, f'"{slot.path}" is not a pid namespace that can be joined: {reason}')
+        return Error(f"can't start the container's init: {reason}")
+
+    def _converse(self, resources: "dict[str, Any]") -> None:
+        """Answer the init until it is ready."""
+        while True:
+            message = conversation.receive(self.conversation)
+            if message is None:
+                raise self._died()
+            if message.kind == conversation.FAILED:
+                raise self._failed(message)
+            if message.kind == conversation.ASK and message.value == NAMESPACES_READY:
+                self._run_hooks("prestart", "created")
+                self._run_hooks("createRuntime", "creating")
+            elif message.kind == conversation.CONSOLE and self.request.console:
+                self.request.console(message.descriptor)
+            elif message.kind == conversation.READY:
+                break
+            conversation.go_ahead(self.conversation)
+        # Only now: the device nodes are made, which the rules may forbid.
+        self.groups.apply_devices(resources.get("devices") or [])
+        self.entry.state["pid"] = self.pid
+        self.entry.state["start_time"] = host.start_time(self.pid)
+        self.entry.save()
+        if self.request.pid_file:
+            store.write_file(self.request.pid_file, str(self.pid).encode(), 0o644)
+        conversation.go_ahead(self.conversation)
+
+    def _run_hooks(self, kind: str, status: str) -> None:
+        hooks = (self.context.config.get("hooks") or {}).get(kind) or ()
+        state = jsontext.dump(self.context.state(status, self.pid))
+        self.hooks_ran = True
+        for i, hook in enumerate(hooks):
+            try:
+                shim.run_hook(hook, state, self.context.host.environment)
+            except Error as error:
+                raise _problem(f"/hooks/{kind}/{i}", error.message) from None
+
+    def _failed(self, message: "conversation.Message") -> Error:
+        from pyoci.container import failure
+
+        steps = self.plan.steps
+        name = steps[message.step].name if message.step < len(steps) else "spawn"
+        if name == "run-hook":
+            self.hooks_ran = True
+        return ConfigError([failure.problem(message, name)], hint=failure.hint(message, name))
+
+    def _died(self) -> Error:
+        from pyoci.container import failure
+
+        status = self._reap()
+        return failure.died(status)
+
+    def _reap(self) -> "int | None":
+        pid, self.pid = self.pid, 0
+        try:
+            return os.waitpid(pid, 0)[1]
+        except ChildProcessError:
+            return None
+
+    def undo(self) -> None:
+        """Everything as it was before: the first error is the one that counts, so these say nothing."""
+        import _signal
+
+        if self.pid:
+            try:
+                _signal.pidfd_send_signal(self.pidfd, 9)
+            except OSError:
+                pass
+            self._reap()
+        failed: "list[str]" = []
+        try:
+            self.groups.kill()
+        except Error as error:
+            failed.append(error.message)
+        try:
+            self.groups.remove()
+        except Error as error:
+            failed.append(error.message)
+        if self.request.pid_file and self.entry.state.get("start_time"):
+            try:
+                os.unlink(self.request.pid_file)
+            except OSError:
+                pass
+        if failed:
+            # What can't be removed now stays known, for `delete --force`.
+            self.request.warn("; ".join(failed))
+        else:
+            self.entry.remove()
+        if self.hooks_ran:
+            from pyoci.container.delete import run_poststop
+
+            run_poststop(self.entry, self.request.warn)
+
+    def close(self) -> None:
+        """Close what only the birth needed."""
+        for fd in self.descriptors:
+            os.close(fd)
+        if self.conversation is not None:
+            self.conversation.close()
+
+
+def _problem(pointer: str, message: str) -> ConfigError:
+    from pyoci.errors import Problem
+
+    return ConfigError([Problem(pointer, message)])
+
+
+def _root_path(config: "dict[str, Any]", bundle: str) -> str:
+    path: str = config["root"]["path"]
+    return path if path.startswith("/") else os.path.normpath(f"{bundle}/{path}")
+
+
+def _now() -> str:
+    """RFC 3339, UTC, with nanoseconds."""
+    now = time.time_ns()
+    t = time.gmtime(now // 1_000_000_000)
+    date = f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
+    return f"{date}.{now % 1_000_000_000:09}Z"

@@ -1,0 +1,91 @@
+"""What the init says when a step fails, as a sentence for people. Imported only when something failed."""
+
+import errno
+import os
+
+from pyoci.errors import Error, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.container.conversation import Message
+
+# csrc/hooks.c
+HOOK_EXITED, HOOK_KILLED, HOOK_TIMED_OUT = 0x100, 0x200, 0x300
+
+# (call, errno): what it means, with {subject}. The texts that engines look for are runc's: podman exits with 127 on
+# "no such file or directory" or "executable file not found in", with 126 on "permission denied"; containerd shows the last.
+MEANINGS = {
+    ("execve PATH", errno.ENOENT): 'exec: "{subject}": executable file not found in $PATH',
+    ("execve PATH", errno.EACCES): 'exec: "{subject}": permission denied',
+    ("execve", errno.ENOENT): 'exec: "{subject}": no such file or directory',
+    ("execve", errno.EACCES): 'exec: "{subject}": permission denied',
+    ("execve", errno.ENOEXEC): 'exec: "{subject}": exec format error (not a program of this machine, nor a script with "#!")',
+    ("execve interpreter", errno.ENOENT): 'exec: "{subject}": no such file or directory: its interpreter is missing',
+    ("setns", errno.EINVAL): '"{subject}" is not a namespace of this type',
+    ("fsopen", errno.ENODEV): 'this kernel has no filesystem type "{subject}"',
+    ("open_tree", errno.ENOENT): '"{subject}" does not exist',
+    ("open", errno.ENOENT): '"{subject}" does not exist',
+    ("open", errno.ENOTDIR): '"{subject}" is not a directory',
+    ("mknodat", errno.EEXIST): '"{subject}" exists and is something else',
+    ("mknodat", errno.ENODEV): 'the host\'s "{subject}" is another device',
+    ("chdir", errno.EXDEV): 'the working directory "{subject}" is outside of the container',
+    ("setrlimit", errno.EPERM): "the limit can't be raised that far: CAP_SYS_RESOURCE is missing",
+    ("move_mount", errno.ENOTDIR): '"{subject}": a directory and a file can\'t be mounted on each other',
+    ("openat2", errno.ELOOP): '"{subject}" is or goes through a symlink, where none may be',
+    ("openat2", errno.ENOTDIR): '"{subject}": a part of the path is not a directory',
+}
+HINTS = {
+    ("fsopen", errno.ENODEV): "/proc/filesystems lists what there is",
+    ("open-root", errno.ENOENT): "root.path is relative to the bundle",
+}
+
+
+def problem(message: "Message", step_name: str) -> Problem:
+    """The failure with its place in config.json."""
+    return Problem(message.origin, sentence(message, step_name))
+
+
+def sentence(message: "Message", step_name: str) -> str:
+    """What failed and why, in words, with the call and errno behind it."""
+    if message.call == "hook":
+        return _hook(message)
+    code = errno.errorcode.get(message.error, str(message.error))
+    call = message.call.split(" ")[0]
+    meaning = MEANINGS.get((message.call, message.error))
+    if meaning is None:
+        subject = f'"{message.subject}": ' if message.subject else ""
+        meaning = f"{subject}{os.strerror(message.error).lower()}"
+    else:
+        meaning = meaning.format(subject=message.subject)
+    return f"{meaning} ({step_name}: {call}: {code})"
+
+
+def hint(message: "Message", step_name: str) -> "str | None":
+    """What to do about it, if we know."""
+    return HINTS.get((message.call, message.error)) or HINTS.get((step_name, message.error))
+
+
+def _hook(message: "Message") -> str:
+    kind, number = message.value & 0xF00, message.value & 0xFF
+    how = {
+        HOOK_EXITED: f"the hook failed with exit status {number}",
+        HOOK_KILLED: f"the hook was killed by signal {number}",
+        HOOK_TIMED_OUT: "the hook did not end within its timeout",
+    }[kind]
+    said = message.subject.strip().replace("\n", " | ")
+    return f"{how}, saying: {said}" if said else how
+
+
+def died(status: "int | None") -> Error:
+    """The error for an init that ended without a word.
+
+    Arguments:
+        status: what waitpid(2) said, or None if it wasn't our child.
+    """
+    if status is None:
+        return Error("the container's init ended without a word")
+    from pyoci.shim import describe_status
+
+    code = os.waitstatus_to_exitcode(status)
+    why = " (out of memory? the memory limit may be too low)" if code == -9 else ""
+    return Error(f"the container's init ended unexpectedly: {describe_status(status)}{why}")

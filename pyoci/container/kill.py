@@ -1,0 +1,90 @@
+"""`kill`: a signal for the container's process (runtime.md, "Kill")."""
+
+import _signal
+import os
+
+from pyoci.container.status import CREATED, RUNNING, status
+from pyoci.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cgroups.tree import Cgroups
+    from pyoci.container.store import Entry
+
+SIGNALS: "dict[str, int]" = {
+    name[3:]: number for name, number in vars(_signal).items() if name.startswith("SIG") and name[3] != "_" and isinstance(number, int)
+}  # fmt: skip
+
+
+def parse_signal(text: str) -> int:
+    """A signal's number from its name, with or without SIG, or its number.
+
+    Raises Error if there is no such signal.
+    """
+    name = text.upper().removeprefix("SIG")
+    if text.isascii() and text.isdigit():
+        number = int(text)
+    elif name.startswith(("RTMIN+", "RTMAX-")) and name[6:].isascii() and name[6:].isdigit():
+        number = SIGNALS[name[:5]] + (int(name[6:]) if name[5] == "+" else -int(name[6:]))
+    else:
+        number = SIGNALS.get(name, -1)
+    # 0 is no signal, but asks whether one could be sent, kill(2).
+    if not 0 <= number < _signal.NSIG:
+        raise Error(f'unknown signal "{text}"')
+    return number
+
+
+def kill(entry: "Entry", signal: int, *, everything: bool = False) -> None:
+    """Send a signal.
+
+    Arguments:
+        signal: its number.
+        everything: to every process of the container's cgroup.
+
+    Raises Error if the container is neither created nor running.
+    """
+    now = status(entry)
+    if everything and signal == _signal.SIGKILL and now != "creating":
+        _cgroups(entry).kill()
+        return
+    if now not in (CREATED, RUNNING):
+        # containerd and CRI-O take "container not running" for "nothing to do".
+        raise Error(f'cannot kill container "{entry.id}": container not running (it is {now})')
+    if everything:
+        for pid in _cgroups(entry).processes():
+            _send(entry, pid, signal, must=False)
+        return
+    _send(entry, entry.state["pid"], signal, must=True)
+
+
+def _cgroups(entry: "Entry") -> "Cgroups":
+    from pyoci.cgroups import tree
+
+    return tree.from_record(entry.state["cgroups"])
+
+
+def _send(entry: "Entry", pid: int, signal: int, *, must: bool) -> None:
+    from pyoci.host import start_time
+
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        if must:
+            raise _gone(entry) from None
+        return
+    try:
+        # The pid is the container's still, now that it is held.
+        if must and start_time(pid) != entry.state["start_time"]:
+            raise _gone(entry)
+        _signal.pidfd_send_signal(pidfd, signal)
+    except OSError as error:
+        if must and isinstance(error, (ProcessLookupError, FileNotFoundError)):
+            raise _gone(entry) from None
+        if must:
+            raise Error(f'cannot kill container "{entry.id}": {error.strerror}') from None
+    finally:
+        os.close(pidfd)
+
+
+def _gone(entry: "Entry") -> Error:
+    return Error(f'cannot kill container "{entry.id}": container not running (no such process)')

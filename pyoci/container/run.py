@@ -1,0 +1,140 @@
+"""`run`: create and start in one, and in the foreground wait for the end."""
+
+import _signal
+import os
+import select
+
+from pyoci.container import store
+from pyoci.container.create import create
+from pyoci.container.delete import delete
+from pyoci.container.start import start
+from pyoci.errors import Error
+from pyoci.host import is_alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.container.console import Relay
+    from pyoci.container.create import Request
+
+PR_SET_CHILD_SUBREAPER = 36
+# Not forwarded: SIGCHLD is about our children, SIGURG nobody means, and the others can't be caught or are ours.
+KEPT = (_signal.SIGCHLD, _signal.SIGURG, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGWINCH, _signal.SIGPIPE)
+
+
+def run(request: "Request", *, detach: bool, keep: bool) -> int:
+    """Run the container.
+
+    Arguments:
+        detach: return when it runs.
+        keep: leave the ended container to `delete`.
+
+    Returns:
+        The exit status: the program's, or 128 and the number of the signal that ended it.
+
+    Raises Error, with nothing left behind.
+    """
+    relay = _relay(request, detach)
+    wakeup = None if detach else _catch_signals()
+    entry = create(request)
+    try:
+        entry.load()
+        if relay:
+            relay.begin()
+        start(entry, request.warn)
+        if detach:
+            return 0
+        assert wakeup is not None
+        return _wait(entry, wakeup, relay)
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if relay:
+            relay.end()
+        if not detach or keep is False and not _is_running(entry):
+            _clean_up(entry, request, keep)
+
+
+def _relay(request: "Request", detach: bool) -> "Relay | None":
+    process = request.bundle.config.get("process") or {}
+    if not process.get("terminal") or detach or request.console:
+        return None
+    from pyoci.container.console import Relay
+
+    relay = Relay()
+    request.console = relay.take
+    return relay
+
+
+def _is_running(entry: "store.Entry") -> bool:
+    return bool(entry.state.get("pid")) and is_alive(entry.state["pid"], entry.state["start_time"])
+
+
+def _clean_up(entry: "store.Entry", request: "Request", keep: bool) -> None:
+    if keep or not os.path.isdir(entry.path):
+        return
+    delete(entry, force=True, warn=request.warn)
+
+
+def _catch_signals() -> int:
+    """From now on signals are noted in a pipe; returns its reading end."""
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in range(1, _signal.NSIG):
+        if number not in KEPT or number in (_signal.SIGCHLD, _signal.SIGWINCH):
+            try:
+                _signal.signal(number, lambda signal, frame: None)
+            except (OSError, ValueError):
+                continue
+    return reading
+
+
+def _wait(entry: "store.Entry", wakeup: int, relay: "Relay | None") -> int:
+    """Forward signals, carry the terminal's bytes, reap, until the program has ended."""
+    pid = entry.state["pid"]
+    poll = select.poll()
+    poll.register(wakeup, select.POLLIN)
+    if relay:
+        poll.register(relay.terminal, select.POLLIN)
+        poll.register(0, select.POLLIN)
+    while True:
+        status = _reap(pid)
+        if status is not None:
+            if relay:
+                relay.drain()
+            code = os.waitstatus_to_exitcode(status)
+            return 128 - code if code < 0 else code
+        for fd, _ in poll.poll():
+            if fd == wakeup:
+                _forward(pid, os.read(wakeup, 4096), relay)
+            elif relay and fd == relay.terminal and not relay.pump_out():
+                poll.unregister(relay.terminal)
+            elif relay and fd == 0 and not relay.pump_in():
+                poll.unregister(0)
+
+
+def _forward(pid: int, signals: bytes, relay: "Relay | None") -> None:
+    for number in signals:
+        if number == _signal.SIGWINCH and relay:
+            relay.resize()
+        elif number not in KEPT:
+            try:
+                os.kill(pid, number)  # our own child, not reaped yet: the pid is its
+            except ProcessLookupError:
+                pass
+
+
+def _reap(pid: int) -> "int | None":
+    """The program's status if it has ended; other children are reaped on the way."""
+    found = None
+    while True:
+        try:
+            child, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            if found is None:
+                raise Error("the container's process is not our child any more") from None
+            return found
+        if child == pid:
+            found = status
+        if child == 0:
+            return found

@@ -1,0 +1,82 @@
+"""`start`: the created container's program runs (runtime.md, "Start")."""
+
+import os
+
+from pyoci.container import conversation
+from pyoci.container.status import CREATED, status
+from pyoci.errors import ConfigError, Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyoci.container.store import Entry
+
+
+def start(entry: "Entry", warn: "Callable[[str], None]") -> None:
+    """Start it.
+
+    Arguments:
+        entry: locked.
+        warn: where warnings go.
+
+    Raises Error: it isn't created, has no process, its program can't be executed, or a hook failed; in the last two cases
+    the container has ended.
+    """
+    now = status(entry, ours=True)
+    if now != CREATED:
+        raise Error(f'cannot start container "{entry.id}": it is {now}, not created')
+    if not entry.state["process"]:
+        raise Error(f'cannot start container "{entry.id}": its config.json has no process')
+    _let_go(entry)
+    if entry.state["hooks"].get("poststart"):
+        _run_poststart(entry, warn)
+
+
+def _let_go(entry: "Entry") -> None:
+    """Say "go", and listen until the program has taken the init's place: its end of the connection closes by that."""
+    try:
+        connection = conversation.connect(entry.start_socket)
+    except OSError as error:
+        raise Error(f'cannot start container "{entry.id}": {error.strerror}') from None
+    try:
+        conversation.go_ahead(connection)
+        message = conversation.receive(connection)
+        if message is None:
+            raise Error(f'cannot start container "{entry.id}": its init ended')
+        message = conversation.receive(connection)
+    finally:
+        connection.close()
+    if message is not None:
+        raise _failed(entry, message)
+
+
+def _failed(entry: "Entry", message: "conversation.Message") -> Error:
+    from pyoci.container import failure
+    from pyoci.errors import Problem
+
+    step = {"/process/args": "execute", "/linux/seccomp": "load-seccomp"}.get(message.origin, "run-hook")
+    problem = Problem(message.origin, failure.sentence(message, step))
+    try:
+        from pyoci.spec.positions import locate
+
+        with open(f"{entry.state['bundle']}/config.json", "rb") as config:
+            problem.line = locate(config.read(), message.origin)[0]
+    except (OSError, Error):
+        pass
+    return ConfigError([problem])
+
+
+def _run_poststart(entry: "Entry", warn: "Callable[[str], None]") -> None:
+    """Since 1.3 a poststart hook that fails ends the container (config.md, "Poststart")."""
+    from pyoci import shim
+    from pyoci.container.delete import delete
+    from pyoci.container.hooks import state_text
+
+    environment = [f"{name}={value}" for name, value in os.environ.items()]
+    for i, hook in enumerate(entry.state["hooks"]["poststart"]):
+        try:
+            shim.run_hook(hook, state_text(entry, "running", entry.state["pid"]), environment)
+        except Error as error:
+            delete(entry, force=True, warn=warn)
+            raise Error(f"config.json: /hooks/poststart/{i}: {error.message}") from None

@@ -1,0 +1,72 @@
+"""Which of its states a container is in (runtime.md, "State").
+
+It isn't recorded but found out: an init that still listens on the start socket has not been started. So no crash of a
+command can leave a wrong answer behind.
+"""
+
+from pyoci import SPEC_VERSION
+from pyoci.container import conversation
+from pyoci.host import is_alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.container.store import Entry
+
+CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
+
+
+def status(entry: "Entry", *, ours: bool = False) -> str:
+    """The container's status.
+
+    Arguments:
+        entry: with its state loaded.
+        ours: this process holds the lock, so nobody else can be creating it.
+    """
+    state = entry.state
+    if not state.get("pid"):
+        return CREATING if not ours and entry.is_locked_elsewhere() else STOPPED
+    if not is_alive(state["pid"], state["start_time"]):
+        return STOPPED
+    return CREATED if is_listening(entry) else RUNNING
+
+
+def is_listening(entry: "Entry") -> bool:
+    """Whether the init waits for `start`."""
+    try:
+        conversation.connect(entry.start_socket).close()
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def describe(entry: "Entry") -> "dict[str, Any]":
+    """The state as `state` and `list` print it: the specification's, and what runc adds."""
+    state = entry.state
+    now = status(entry)
+    return {
+        "ociVersion": SPEC_VERSION,
+        "id": entry.id,
+        "pid": state["pid"] if now in (CREATED, RUNNING) else 0,
+        "status": now,
+        "bundle": state.get("bundle", ""),
+        "rootfs": state.get("rootfs", ""),
+        "created": state.get("created", ""),
+        "annotations": state.get("annotations", {}),
+        "owner": _user_name(state.get("owner", 0)),
+    }
+
+
+def _user_name(uid: int) -> str:
+    # Most containers are root's; others need /etc/passwd.
+    if uid == 0:
+        return ""
+    try:
+        import pwd
+
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, ImportError):
+        return str(uid)

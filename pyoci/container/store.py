@@ -1,0 +1,237 @@
+"""The state directory: `<root>/<id>/` with state.json and the start socket.
+
+The directory is the id's reservation (mkdir decides races). A lock on it covers every command that changes a container.
+state.json is written whole and renamed, and names what is going to be made before it is made, so that `delete --force`
+can undo whatever a crash left.
+"""
+
+import errno
+import fcntl
+import os
+import time
+
+from pyoci import jsontext
+from pyoci.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
+LONGEST_ID = 255  # a file's name, NAME_MAX
+STATE, START_SOCKET, CONFIG = "state.json", "start.sock", "config.json"
+LOCK_PATIENCE_S = 10.0
+
+
+def default_root() -> str:
+    """Where states are kept without --root: /run/pyoci, or the user's runtime directory."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return f"{runtime}/pyoci" if os.geteuid() != 0 and runtime else "/run/pyoci"
+
+
+def check_id(container_id: str) -> str:
+    """The id, if it is one.
+
+    Raises Error for what can't safely be a directory's name (runtime.md, "create").
+    """
+    if not container_id or container_id in (".", "..") or not ID_CHARACTERS.issuperset(container_id):
+        raise Error(
+            f'"{container_id}" is not a valid container id', hint="ids consist of letters, digits, and the characters _+.-"
+        )
+    if len(container_id) > LONGEST_ID:
+        raise Error(f"the container id is too long: {len(container_id)} characters, {LONGEST_ID} are possible")
+    return container_id
+
+
+class NotFoundError(Error):
+    """There is no such container."""
+
+
+class BusyError(Error):
+    """Another command holds the container's lock."""
+
+
+class Entry:
+    """A container's state directory.
+
+    Attributes:
+        id: the container's.
+        path: the directory.
+        state: what state.json says; {} if it was never written.
+    """
+
+    def __init__(self, root: str, container_id: str) -> None:
+        self.id = container_id
+        self.path = f"{root}/{container_id}"
+        self.state: "dict[str, Any]" = {}
+        self._directory = -1
+
+    @property
+    def start_socket(self) -> str:
+        """The start socket's path, short enough for an address: sun_path has 108 bytes, unix(7)."""
+        return f"/proc/self/fd/{self._directory}/{START_SOCKET}"
+
+    def load(self) -> None:
+        """Read state.json again.
+
+        Raises Error if it is damaged.
+        """
+        self.state = read_state(self.path)
+
+    def save(self) -> None:
+        """Write state.json, whole or not at all.
+
+        Raises Error, naming the file (a full disk, say).
+        """
+        write_file(f"{self.path}/{STATE}", jsontext.dump(self.state).encode(), 0o600)
+
+    def open(self) -> None:
+        """Hold the directory open. Raises Error if the container does not exist."""
+        try:
+            self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise does_not_exist(self.id) from None
+        except OSError as error:
+            raise Error(f"{self.path}: {error.strerror}") from None
+
+    def lock(self, patience: float = LOCK_PATIENCE_S) -> None:
+        """Keep other commands from changing the container, until this process ends or `close`.
+
+        Arguments:
+            patience: seconds to wait for another command.
+
+        Raises Error if it takes too long, or if the container is gone by then.
+        """
+        deadline = time.monotonic() + patience
+        pause = 0.0005
+        while not self.try_lock():
+            if time.monotonic() > deadline:
+                raise BusyError(
+                    f'container "{self.id}" is busy: another command has been changing it for {patience:.0f} s'
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
+        if os.fstat(self._directory).st_nlink == 0:
+            raise does_not_exist(self.id)
+
+    def try_lock(self) -> bool:
+        """Lock it if nobody else has."""
+        try:
+            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def is_locked_elsewhere(self) -> bool:
+        """Whether another command is changing the container right now."""
+        if self.try_lock():
+            fcntl.flock(self._directory, fcntl.LOCK_UN)
+            return False
+        return True
+
+    def remove(self) -> None:
+        """Remove the directory and all in it. What is gone already is fine; raises Error for what stays."""
+        try:
+            for name in os.listdir(self.path):
+                os.unlink(f"{self.path}/{name}")
+            os.rmdir(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise Error(f"{self.path}: can't be removed: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Let go of the directory, and so of the lock."""
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
+
+
+def reserve(root: str, container_id: str) -> Entry:
+    """Make the directory of a new container, locked.
+
+    Raises Error if the id is taken, or the directory can't be made.
+    """
+    entry = Entry(root, check_id(container_id))
+    try:
+        os.makedirs(root, 0o700, exist_ok=True)
+        os.mkdir(entry.path, 0o700)
+    except FileExistsError:
+        raise Error(f'container "{container_id}" already exists ({entry.path})') from None
+    except OSError as error:
+        raise Error(f"can't make the state directory {entry.path}: {error.strerror}") from None
+    entry.open()
+    entry.lock()
+    return entry
+
+
+def find(root: str, container_id: str) -> Entry:
+    """The entry of an existing container, its state read.
+
+    Raises Error if there is none.
+    """
+    entry = Entry(root, check_id(container_id))
+    entry.open()
+    entry.load()
+    return entry
+
+
+def list_ids(root: str) -> "list[str]":
+    """The ids that have a directory, sorted.
+
+    Raises Error if the root can't be read; a missing one is empty.
+    """
+    try:
+        return sorted(entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise Error(f"{root}: {error.strerror}") from None
+
+
+def read_state(directory: str) -> "dict[str, Any]":
+    """A state.json's contents; {} if there is none, as in a container whose create was ended very early."""
+    from pyoci.spec.bundle import parse
+
+    path = f"{directory}/{STATE}"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Error(f"{path}: {error.strerror}") from None
+    try:
+        data = b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
+    finally:
+        os.close(fd)
+    state = parse(data, path)
+    return state if isinstance(state, dict) else {}
+
+
+def write_file(path: str, data: bytes, mode: int) -> None:
+    """Write a file so that nobody ever sees half of it: under another name, then renamed.
+
+    Raises Error that names the file.
+    """
+    directory, _, name = path.rpartition("/")
+    temporary = f"{directory or '.'}/.{name}.{os.getpid()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        try:
+            while data:
+                data = data[os.write(fd, data) :]
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError as error:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        hint = "is the file system full?" if error.errno == errno.ENOSPC else None
+        raise Error(f"can't write {path}: {error.strerror}", hint=hint) from None
+
+
+def does_not_exist(container_id: str) -> NotFoundError:
+    """The error for an unknown id; containerd looks for "does not exist"."""
+    return NotFoundError(f'container "{container_id}" does not exist')

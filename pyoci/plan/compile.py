@@ -1,0 +1,136 @@
+"""A config becomes a plan. `compile_plan` is the story of a container, from its birth to the user's program.
+
+Compiling makes nothing and asks the system nothing: it is a function of the config, the host's facts and the options.
+"""
+
+from pyoci.errors import ConfigError, Problem
+from pyoci.plan import devices, hooks, mounts, namespaces, process
+from pyoci.plan.plan import Plan
+from pyoci.plan.state import state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.host import Host
+    from pyoci.plan.seccomp import Filter
+
+# How far the init is when it asks the host side: csrc/steps.def.
+NAMESPACES_READY = 1
+
+# What the specification has and this version doesn't do yet: refused, never ignored.
+NOT_YET = {
+    "process": ("scheduler", "ioPriority", "apparmorProfile", "selinuxLabel"),
+    "linux": ("sysctl", "mountLabel", "personality", "memoryPolicy", "netDevices", "intelRdt", "timeOffsets"),
+}
+
+
+class Compilation:
+    """What the compiler's parts work from.
+
+    Arguments:
+        config: a valid config.json.
+        host: the facts.
+        bundle: the bundle's directory, absolute.
+        container_id: the container's.
+        cgroup_path: where it lies below each hierarchy.
+        cgroup_files: the `tasks` files that it joins by.
+        seccomp: the compiled filter, if the config has one.
+        no_pivot: leave the host's root by chroot(2), not pivot_root(2).
+        preserved: how many descriptors from 3 up the program gets.
+    """
+
+    def __init__(
+        self,
+        config: "dict[str, Any]",
+        host: "Host",
+        *,
+        bundle: str,
+        container_id: str,
+        cgroup_path: str = "/",
+        cgroup_files: "list[str] | tuple[str, ...]" = (),
+        seccomp: "Filter | None" = None,
+        no_pivot: bool = False,
+        preserved: int = 0,
+    ) -> None:
+        self.config = config
+        self.host = host
+        self.bundle = bundle
+        self.container_id = container_id
+        self.cgroup_path = cgroup_path
+        self.cgroup_files = cgroup_files
+        self.seccomp = seccomp
+        self.no_pivot = no_pivot
+        self.preserved = preserved
+        self.process: "dict[str, Any] | None" = config.get("process")
+        self.linux: "dict[str, Any]" = config.get("linux") or {}
+        self.namespaces = namespaces.read(config)
+
+    def state(self, status: str, pid: int) -> "dict[str, Any]":
+        """The state as hooks read it (runtime.md, "State")."""
+        return state(self.container_id, status, pid, self.bundle, self.config.get("annotations"))
+
+    def has_hooks(self, *kinds: str) -> bool:
+        """Whether the config has any hook of these kinds."""
+        listed = self.config.get("hooks") or {}
+        return any(listed.get(kind) for kind in kinds)
+
+
+def compile_plan(context: Compilation) -> Plan:
+    """The steps that make this container.
+
+    Raises ConfigError for what this version can't do.
+    """
+    _refuse_what_is_missing(context)
+    plan = Plan(context.preserved)
+    namespaces.compile_birth(context, plan)
+    start = plan.slot("start")
+
+    # Still among the host's mounts: its /proc and its cgroup files are trusted.
+    process.compile_oom_score(context, plan)
+    _compile_cgroups(context, plan)
+    namespaces.compile_entry(context, plan)
+    namespaces.compile_names(context, plan)
+    if context.has_hooks("prestart", "createRuntime"):
+        plan.add("ask-host", "/hooks", NAMESPACES_READY)
+
+    mounts.compile_root(context, plan)
+    mounts.compile_mounts(context, plan)
+    devices.compile_devices(context, plan)
+    devices.compile_console(context, plan)
+    hooks.compile_hooks(context, plan, "createContainer", "creating")
+    process.compile_working_directory(context, plan)
+    mounts.compile_hidden(context, plan)
+    plan.add("move-root" if context.no_pivot else "pivot-root", "/root/path")
+    mounts.compile_root_attributes(context, plan)
+
+    process.compile_limits(context, plan)
+    sets = process.compile_identity(context, plan)
+    plan.add("ready", "")
+    plan.add("wait-start", "", start)
+
+    hooks.compile_hooks(context, plan, "startContainer", "created")
+    process.compile_filter(context, plan, sets)
+    process.compile_program(context, plan)
+    return plan
+
+
+def _compile_cgroups(context: Compilation, plan: Plan) -> None:
+    for path in context.cgroup_files:
+        plan.add("join-cgroup", "/linux/cgroupsPath", plan.slot("cgroup", path, "/linux/cgroupsPath"), path)
+
+
+def _refuse_what_is_missing(context: Compilation) -> None:
+    areas = {"process": context.process or {}, "linux": context.linux}
+    problems = [
+        Problem(f"/{area}/{name}", f'"{name}" is not supported yet by this version of pyoci')
+        for area, names in NOT_YET.items()
+        for name in names
+        if areas[area].get(name)
+    ]
+    if context.seccomp and context.seccomp.notify:
+        problems.append(
+            Problem("/linux/seccomp/listenerPath", "SCMP_ACT_NOTIFY is not supported yet by this version of pyoci")
+        )
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,145 @@
+"""The C side of the host side, with Python's manners: each function returns a value or raises.
+
+Imported only by commands that start a process; the extension module costs a millisecond.
+"""
+
+import os
+
+from pyoci import _shim
+from pyoci.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_ffi: "Any" = _shim.ffi
+_lib: "Any" = _shim.lib
+
+
+def checksum(data: bytes) -> int:
+    """The CRC-32 of a plan's part that is covered by it."""
+    value: int = _lib.plan_checksum(_ffi.from_buffer(data), len(data))
+    return value
+
+
+def is_sound(data: bytes) -> bool:
+    """Whether pyoci-init would take this as a plan."""
+    return bool(_lib.plan_is_sound(_ffi.from_buffer(data), len(data)))
+
+
+def seal(path: str) -> int:
+    """A descriptor of a program that containers can't write through (CVE-2019-5736). Raises OSError."""
+    return _descriptor(_lib.seal_program(os.fsencode(path)), path)
+
+
+class SpawnError(OSError):
+    """The init couldn't be started.
+
+    Attributes:
+        call: the system call that failed.
+    """
+
+    call = ""
+
+
+def spawn(
+    program: int,
+    slots: "list[int]",
+    *,
+    name: str,
+    new_namespaces: int,
+    first_descriptor: int,
+    pid_namespace: int | None = None,
+    cgroup: int | None = None,
+    gate: int | None = None,
+) -> "tuple[int, int]":
+    """Start pyoci-init.
+
+    Arguments:
+        program: from `seal`.
+        slots: the descriptors that become number first_descriptor and up.
+        name: shown in the process list.
+        new_namespaces: CLONE_NEW* bits.
+        pid_namespace: a descriptor of the pid namespace to be born in.
+        cgroup: a descriptor of a v2 cgroup to be born in.
+        gate: the init waits until a byte can be read there.
+
+    Returns:
+        The pid and a pidfd.
+
+    Raises:
+        SpawnError.
+    """
+    numbers, text = _ffi.new("int[]", slots), _ffi.new("char[]", os.fsencode(name))
+    pid, pidfd, call = _ffi.new("int *"), _ffi.new("int *"), _ffi.new("const char **")
+    request = _ffi.new(
+        "struct spawn_request *",
+        {
+            "namespaces": new_namespaces,
+            "program": program,
+            "pid_namespace": -1 if pid_namespace is None else pid_namespace,
+            "cgroup": -1 if cgroup is None else cgroup,
+            "first_descriptor": first_descriptor,
+            "slots": numbers,
+            "slot_count": len(slots),
+            "name": text,
+            "gate": -1 if gate is None else gate,
+        },
+    )
+    if _lib.spawn_init(request, pid, pidfd, call) != 0:
+        error = SpawnError(_ffi.errno, os.strerror(_ffi.errno))
+        error.call = _ffi.string(call[0]).decode()
+        raise error
+    return pid[0], pidfd[0]
+
+
+def run_hook(hook: "dict[str, Any]", state: str, environment: "list[str]") -> None:
+    """Run a hook in the runtime's namespaces and wait for it (config.md, "POSIX-platform Hooks").
+
+    Arguments:
+        hook: its entry in config.json.
+        state: what it reads on its standard input.
+        environment: what it inherits if it has no `env` of its own.
+
+    Raises:
+        Error: it could not be run, did not end with status 0, or needed longer than its timeout (in seconds).
+    """
+    path: str = hook["path"]
+    environ = environment if hook.get("env") is None else hook["env"]
+    argv, keep_argv = _strings(hook.get("args") or [path])
+    envp, keep_envp = _strings(environ)
+    data = state.encode()
+    result = _ffi.new("struct hook_result *")
+    timeout = hook.get("timeout") or 0
+    outcome = _lib.hook_run(os.fsencode(path), argv, envp, timeout, data, len(data), result)
+    del keep_argv, keep_envp
+    if outcome == 0:
+        return
+    output = _ffi.string(result.output).decode("utf-8", "replace").strip()
+    if result.call != _ffi.NULL:
+        raise Error(f"hook {path}: {os.strerror(result.error).lower()} ({_ffi.string(result.call).decode()})")
+    if result.timed_out:
+        raise Error(f"hook {path}: did not end within {timeout} s{_said(output)}")
+    raise Error(f"hook {path}: {describe_status(result.status)}{_said(output)}")
+
+
+def describe_status(status: int) -> str:
+    """How a process ended, from what waitpid(2) says."""
+    code = os.waitstatus_to_exitcode(status)
+    return f"was killed by signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _said(output: str) -> str:
+    return ", saying: " + output.replace("\n", " | ") if output else ""
+
+
+def _strings(texts: "list[str]") -> "tuple[Any, Any]":
+    """The list as execve(2) takes it, and what must live as long as it is used."""
+    kept = [_ffi.new("char[]", text.encode("utf-8", "surrogateescape")) for text in texts]
+    return _ffi.new("char *[]", [*kept, _ffi.NULL]), kept
+
+
+def _descriptor(result: int, subject: str) -> int:
+    if result < 0:
+        raise OSError(_ffi.errno, os.strerror(_ffi.errno), subject)
+    return result
