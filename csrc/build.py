@@ -1,8 +1,8 @@
 """Builds everything that isn't Python source, in place: pyoci-init, the two extension modules, and what is generated.
 
-    python csrc/build.py            build into the tree
-    python csrc/build.py --launcher PATH
-                                    and write the command, which starts this interpreter isolated
+python csrc/build.py            build into the tree
+python csrc/build.py --launcher PATH
+                                and write the command, which starts this interpreter isolated
 """
 
 import importlib.util
@@ -38,6 +38,9 @@ import os
 import sys
 
 sys.path[:0] = {path!r}
+from pyoci import quick_import
+
+quick_import.install({path[0]!r})
 from pyoci.__main__ import main
 
 os._exit(main(sys.argv[1:]))
@@ -85,7 +88,9 @@ def write_launcher(path: Path) -> None:
 
 def main() -> None:
     """Build it all."""
-    launcher = Path(sys.argv[sys.argv.index("--launcher") + 1]).absolute() if "--launcher" in sys.argv else None
+    launcher = (
+        Path(sys.argv[sys.argv.index("--launcher") + 1]).absolute() if "--launcher" in sys.argv else None
+    )
     # cffi's build looks at the pyproject.toml of the folder that it is called in.
     os.chdir(HERE)
     subprocess.run([sys.executable, str(HERE / "build_steps.py")], check=True)

@@ -20,7 +20,9 @@ def main() -> None:
     """Write the module."""
     lines = ['"""The steps of a plan. Made from csrc/steps.def by csrc/build_steps.py: do not edit."""', ""]
     lines += ["# name: (number, argument letters, what it does)", "STEPS = {"]
-    lines += [f"    {name!r}: ({n}, {arguments!r}, {text!r})," for n, (name, arguments, text) in enumerate(steps())]
+    lines += [
+        f"    {name!r}: ({n}, {arguments!r}, {text!r})," for n, (name, arguments, text) in enumerate(steps())
+    ]
     lines += ["}", ""]
     (HERE.parent / "pyoci/plan/steps.py").write_text("\n".join(lines))
 

@@ -32,6 +32,7 @@ struct init {
 	int root;	    /* the root filesystem, O_PATH; -1 before open-root */
 	const char *root_path; /* on the host */
 	int conversation;   /* where failures are reported to; -1 when nobody listens any more */
+	int proc;	    /* a procfs of our own, attached nowhere; -1 before it is needed */
 	int empty;	    /* an empty read-only directory, mounted over masked directories; -1 before the first */
 	mode_t umask;	    /* the caller's */
 	bool directory_changed;

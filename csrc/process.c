@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -111,14 +112,39 @@ static const char *search_path(char *const env[])
 	return default_path;
 }
 
+/* The interpreter that a script's first line names, or "" for other programs (theirs is in the ELF header). */
+static void read_interpreter(const char *path, char *line, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd >= 0 ? read(fd, line, size - 1) : -1;
+	size_t blanks;
+
+	if (fd >= 0)
+		close(fd);
+	line[length > 0 ? length : 0] = '\0';
+	if (strncmp(line, "#!", 2) != 0) {
+		line[0] = '\0';
+		return;
+	}
+	blanks = 2 + strspn(line + 2, " \t");
+	memmove(line, line + blanks, strlen(line + blanks) + 1);
+	line[strcspn(line, " \t\r\n")] = '\0';
+}
+
 /* execve(2) failed with ENOENT although the file is there: the interpreter is what's missing. */
 static int program_failed(struct init *init, const char *path)
 {
+	char interpreter[256], subject[PATH_MAX + sizeof(interpreter) + 4];
 	int error = errno;
-	bool exists = error == ENOENT && access(path, F_OK) == 0;
 
+	if (error != ENOENT || access(path, F_OK) != 0) {
+		errno = error;
+		return step_failed(init, "execve", path);
+	}
+	read_interpreter(path, interpreter, sizeof(interpreter));
+	snprintf(subject, sizeof(subject), "%s: %s", path, interpreter[0] ? interpreter : "the loader");
 	errno = error;
-	return step_failed(init, exists ? "execve interpreter" : "execve", path);
+	return step_failed(init, "execve interpreter", subject);
 }
 
 /* As execvp(3): go on after what isn't there, and remember a refusal. */

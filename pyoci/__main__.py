@@ -14,11 +14,14 @@ def main(argv: "list[str]") -> int:
     from pyoci.errors import Error
     from pyoci.log import Log
 
+    invocation = options.Invocation()
     log = Log()
     try:
-        invocation = options.parse(argv)
-        given = invocation.options
-        log = Log(given["log"], given["log-format"], debug=given["debug"])
+        try:
+            options.parse(argv, invocation)
+        finally:
+            given = invocation.globals
+            log = Log(given["log"], given["log-format"], given["log-level"], debug=given["debug"])
         if given["version"] or given["help"] or invocation.command is None:
             return _inform(invocation)
         log.check()
@@ -43,7 +46,7 @@ def _inform(invocation: "Invocation") -> int:
     from pyoci.cli.commands import output
     from pyoci.version import describe
 
-    if invocation.options["version"]:
+    if invocation.globals["version"]:
         output(describe())
     elif invocation.command:
         output(help.of(invocation.command) + "\n")
@@ -64,5 +67,8 @@ if TYPE_CHECKING:
 if __name__ == "__main__":
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path.insert(0, here)
+    from pyoci import quick_import
+
+    quick_import.install(here)
     status = main(sys.argv[1:])
     os._exit(status)

@@ -70,4 +70,3 @@ class ConfigError(Error):
         line = f":{problem.line}" if problem.line is not None else ""
         where = f" {problem.pointer}:" if problem.pointer else ""
         return f"{self.name}{line}:{where} {problem.message}"
-

@@ -11,7 +11,7 @@ def _refuse(value: object) -> object:
     raise TypeError(f"not JSON: {value!r}")
 
 
-_encode: "Any" = _json.make_encoder(  # type: ignore[attr-defined]
+_encode: "Any" = _json.make_encoder(
     None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, False
 )
 

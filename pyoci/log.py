@@ -1,7 +1,7 @@
 """Messages: to standard error for people, and to --log for engines.
 
-The JSON form has runc's keys: containerd reads the log as a row of objects and shows the `msg` of the last whose level is
-"error", and its `time` must be RFC 3339 or the whole message is lost.
+The JSON form has runc's keys: containerd reads the log as a row of objects and shows the `msg` of the last
+whose level is "error", and its `time` must be RFC 3339 or the whole message is lost.
 """
 
 import _json
@@ -11,93 +11,145 @@ import time
 from pyoci.errors import Error
 
 LEVELS = ("debug", "info", "warning", "error")
+# Go's strconv.Quote has names for these; the rest that can't be printed gets a number.
+_ESCAPES = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+}
+_ESCAPES["\v"] = "\\v"
 
 
 class Log:
     """Where messages go.
 
     Arguments:
-        path: the --log file, or None.
+        path: the --log file, or None. It is opened for each message, so that no descriptor of it is ever open
+            while a container is made.
         form: "text" or "json".
-        debug: keep messages of level "debug" and "info".
+        level: of `LEVELS`; less important messages are dropped.
+        debug: the same as level "debug".
     """
 
-    def __init__(self, path: "str | None" = None, form: str = "text", *, debug: bool = False) -> None:
+    def __init__(
+        self, path: str | None = None, form: str = "text", level: str = "warning", *, debug: bool = False
+    ) -> None:
         self.path = path
         self.form = form
-        self.lowest = 0 if debug else LEVELS.index("warning")
+        self.lowest = 0 if debug else LEVELS.index(level)
 
-    def warn(self, message: str) -> None:
+    def error(self, error: Error | str) -> None:
+        """The cause of the command's failure: always to standard error, and to the log as one message."""
+        if isinstance(error, str):
+            error = Error(error)
+        text = "".join(f"pyoci: {line}\n" for line in error.message.split("\n"))
+        _print(text + (f"hint: {error.hint}\n" if error.hint else ""))
+        if self.path:
+            # An engine shows the last error's `msg` only: all lines belong in it.
+            self._append("error", "; ".join(error.lines()))
+
+    def warning(self, message: str) -> None:
         """Something that the user should know, and that changes nothing."""
         self.write("warning", message)
+
+    warn = warning
+
+    def info(self, message: str) -> None:
+        """What was done."""
+        self.write("info", message)
 
     def debug(self, message: str) -> None:
         """Something for whoever looks for a mistake."""
         self.write("debug", message)
 
-    def error(self, error: Error) -> None:
-        """The cause of the command's failure: always to standard error, and to the log."""
-        lines = list(error.lines())
-        _print("".join(f"pyoci: {line}\n" if not line.startswith("hint: ") else f"{line}\n" for line in lines))
-        if self.path:
-            self._append("error", "; ".join(lines))
-
     def write(self, level: str, message: str) -> None:
-        """A message of a level of `LEVELS`."""
+        """A message of a level of `LEVELS`: to the log, or to standard error if there is none."""
         if LEVELS.index(level) < self.lowest:
             return
-        if self.path:
-            self._append(level, message)
-        else:
+        if not (self.path and self._append(level, message)):
             _print(f"pyoci: {level}: {message}\n")
 
     def check(self) -> None:
-        """Raises Error if the log can't be written."""
+        """Raises Error if the log can't be opened."""
         if self.path:
-            os.close(self._open(self.path))
+            os.close(_open(self.path))
 
-    def _append(self, level: str, message: str) -> None:
+    def _append(self, level: str, message: str) -> bool:
+        """Whether the log took it."""
         line = _as_json(level, message) if self.form == "json" else _as_text(level, message)
         try:
-            fd = self._open(self.path or "")
+            fd = _open(self.path or "")
         except Error:
-            return
+            return False
         try:
-            # One write(2): lines of several processes don't mix.
-            os.write(fd, line.encode("utf-8", "surrogateescape"))
+            # One write(2) at the end, by O_APPEND: lines of several processes don't mix.
+            os.write(fd, line.encode())
         except OSError:
-            pass
+            return False
         finally:
             os.close(fd)
+        return True
 
-    @staticmethod
-    def _open(path: str) -> int:
-        try:
-            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise Error(f"can't open the log {path}: {error.strerror}") from None
+
+def now() -> str:
+    """The time as RFC 3339, in UTC with microseconds."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    t = time.gmtime(seconds)
+    date = f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
+    return f"{date}.{nanoseconds // 1000:06}Z"
 
 
 def _as_json(level: str, message: str) -> str:
-    text = _json.encode_basestring_ascii(message)  # type: ignore[attr-defined]
+    text = _json.encode_basestring_ascii(message)
     return f'{{"level":"{level}","msg":{text},"time":"{now()}"}}\n'
 
 
 def _as_text(level: str, message: str) -> str:
-    text = _json.encode_basestring(message)  # type: ignore[attr-defined]
-    return f'time="{now()}" level={level} msg={text}\n'
+    text = "".join(char if _is_plain(char) else _escaped(char) for char in message)
+    return f'time="{now()}" level={level} msg="{text}"\n'
 
 
-def now() -> str:
-    """The time as RFC 3339, in UTC with nanoseconds."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    t = time.gmtime(seconds)
-    date = f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
-    return f"{date}.{nanoseconds:09}Z"
+def _is_plain(char: str) -> bool:
+    return char.isprintable() and char not in '"\\'
+
+
+def _escaped(char: str) -> str:
+    """A character as strconv.Quote writes it; a byte of a path that isn't UTF-8 as that byte."""
+    code = ord(char)
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if 0xD800 <= code <= 0xDFFF:
+        # Half a character, from JSON; Go has no escape for that.
+        return "\ufffd"
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o644)
+    except OSError as error:
+        raise Error(f"can't open the log {path}: {error.strerror}") from None
 
 
 def _print(text: str) -> None:
+    """Write to standard error, for a terminal: names from a config.json must not steer it."""
+    shown = "".join(char if char.isprintable() or char in "\n\t" else _shown(char) for char in text)
     try:
-        os.write(2, text.encode("utf-8", "surrogateescape"))
+        os.write(2, shown.encode("utf-8", "surrogateescape"))
     except OSError:
+        # Closed, or a pipe that nobody reads: there is no one to tell.
         pass
+
+
+def _shown(char: str) -> str:
+    # The bytes of a path that isn't UTF-8 stay what they are.
+    return char if "\udc80" <= char <= "\udcff" else _escaped(char)

@@ -110,7 +110,7 @@ def run_hook(hook: "dict[str, Any]", state: str, environment: "list[str]") -> No
     envp, keep_envp = _strings(environ)
     data = state.encode()
     result = _ffi.new("struct hook_result *")
-    timeout = hook.get("timeout") or 0
+    timeout = min(hook.get("timeout") or 0, 2**31)
     outcome = _lib.hook_run(os.fsencode(path), argv, envp, timeout, data, len(data), result)
     del keep_argv, keep_envp
     if outcome == 0:

@@ -19,15 +19,24 @@ def dispatch(invocation: "Invocation", log: "Log") -> int:
 
     Raises Error.
     """
-    if invocation.options["systemd-cgroup"]:
-        raise Error(
-            "--systemd-cgroup is not supported yet by this version of pyoci",
-            hint="without it pyoci makes the cgroups itself (the cgroupfs driver)",
-        )
+    _refuse_what_is_missing(invocation)
     command = invocation.command
-    assert command is not None
-    function: "Callable[[Invocation, Log], int]" = globals()[command.name + "_command"]
+    assert command is not None and command.function is not None
+    function: "Callable[[Invocation, Log], int]" = globals()[command.function]
     return function(invocation, log)
+
+
+def _refuse_what_is_missing(invocation: "Invocation") -> None:
+    """Global flags that this version can't do: refused, never ignored."""
+    given = invocation.globals
+    manager = "systemd" if given["systemd-cgroup"] else given["cgroup-manager"]
+    if manager != "cgroupfs":
+        raise Error(
+            f'the cgroup manager "{manager}" is not supported yet by this version of pyoci',
+            hint="without --systemd-cgroup and --cgroup-manager pyoci makes the cgroups itself (cgroupfs)",
+        )
+    if given["rootless"] == "true":
+        raise Error("--rootless true is not supported yet by this version of pyoci")
 
 
 def create_command(invocation: "Invocation", log: "Log") -> int:
@@ -88,7 +97,7 @@ def list_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container import listing
 
     root = _root(invocation)
-    if invocation.options["root"] and not os.path.isdir(root):
+    if invocation.globals["root"] and not os.path.isdir(root):
         raise Error(f"the root {root} does not exist")
     output(listing.show(root, invocation.flags["format"], quiet=invocation.flags["quiet"]))
     return 0
@@ -146,7 +155,7 @@ def output(text: str) -> None:
 
 
 def _root(invocation: "Invocation") -> str:
-    root: "str | None" = invocation.options["root"]
+    root: "str | None" = invocation.globals["root"]
     return os.path.abspath(root) if root else store.default_root()
 
 

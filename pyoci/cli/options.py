@@ -1,8 +1,8 @@
 """The command line as data: one table of every command and flag.
 
-The parser here, the help texts (help.py) and the tests derive from it; a new flag is a new row. No argparse: importing it
-costs more than a whole `state`. Flags are read as Go's flag package and urfave/cli read them, since that is what engines
-were written for: one dash or two, `--flag value` or `--flag=value`.
+The parser here, the help texts (help.py) and the tests derive from it; a new flag or command is a new row.
+No argparse: importing it costs more than a whole `state`. Flags are read as Go's flag package and urfave/cli
+read them, since that is what engines were written for: one dash or two, `--flag value` or `--flag=value`.
 """
 
 from pyoci.errors import Error
@@ -11,63 +11,116 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# What a flag's value is. BOOLEAN needs no value; LIST may be given several times.
+BOOLEAN, TEXT, NUMBER, CHOICE, LIST = "boolean", "text", "number", "choice", "list"
+# A C int: what descriptors and their counts are.
+LARGEST_NUMBER = 2**31 - 1
+
 
 class Flag:
     """A flag.
 
     Arguments:
         name: without dashes; `short` is its one-letter form.
-        value: what the help calls its value; None for a flag that is on or off.
+        help: what it does, in one sentence without a capital and a full stop.
+        metavar: what the help calls its value; None for a flag that is on or off.
+        kind: TEXT, NUMBER (from 0 up) or LIST; BOOLEAN and CHOICE follow from `metavar` and `choices`.
         default: what it is without being given.
         choices: the only values that it takes.
-        number: its value is a number from 0 up.
     """
 
-    __slots__ = ("choices", "default", "help", "name", "number", "short", "value")
+    __slots__ = ("choices", "default", "help", "kind", "metavar", "name", "short")
 
     def __init__(
         self,
         name: str,
         help: str,
-        value: str | None = None,
+        metavar: str | None = None,
         *,
         short: str = "",
+        kind: str = TEXT,
         default: "Any" = None,
         choices: "tuple[str, ...]" = (),
-        number: bool = False,
     ) -> None:
         self.name = name
         self.short = short
-        self.value = value
+        self.metavar = metavar
         self.help = help
         self.choices = choices
-        self.number = number
-        self.default = False if value is None else default
+        self.kind = BOOLEAN if metavar is None else CHOICE if choices else kind
+        self.default = False if metavar is None else () if kind == LIST else default
 
 
 class Command:
-    """A command: its flags, and the function in commands.py that is called like it.
+    """A command.
 
     Arguments:
-        positionals: "ID", or "[BUNDLE]" for one that may be left out.
+        summary: what it does, in one sentence without a capital and a full stop.
+        positionals: "ID" for one that is needed, "[BUNDLE]" for one that may be left out, "[ARGUMENT...]" at
+            the end for any number.
+        flags: its own; --help is every command's.
+        stops: flags end at the first positional, since what follows is a program's (exec).
+        dashed: the positional that may be written with a dash, as kill(1)'s signal: `kill ID -9`.
+        function: the function in commands.py that runs it, `NAME_command` if not given; None if there is
+            none yet.
     """
 
-    __slots__ = ("flags", "name", "positionals", "summary")
+    __slots__ = ("dashed", "flags", "function", "name", "positionals", "stops", "summary")
 
-    def __init__(self, name: str, summary: str, positionals: str, *flags: Flag) -> None:
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        positionals: str,
+        *flags: Flag,
+        stops: bool = False,
+        dashed: str = "",
+        function: str | None = "",
+    ) -> None:
         self.name = name
         self.summary = summary
         self.positionals = tuple(positionals.split())
         self.flags = flags
+        self.stops = stops
+        self.dashed = dashed
+        self.function = f"{name}_command" if function == "" else function
 
 
+HELP = Flag("help", "show this help", short="h")
 GLOBAL_FLAGS = (
     Flag("root", "where the states of containers are kept (default: /run/pyoci)", "DIR"),
     Flag("log", "append messages to this file", "FILE"),
-    Flag("log-format", "the form of the messages in the log", "FORMAT", default="text", choices=("text", "json")),
-    Flag("debug", "log more"),
-    Flag("systemd-cgroup", "let systemd make the cgroups (not supported yet)"),
-    Flag("help", "show this help", short="h"),
+    Flag(
+        "log-format",
+        "the form of the messages in the log",
+        "FORMAT",
+        default="text",
+        choices=("text", "json"),
+    ),
+    Flag(
+        "log-level",
+        "the least important messages to show or log",
+        "LEVEL",
+        default="warning",
+        choices=("error", "warning", "info", "debug"),
+    ),
+    Flag("debug", "the same as --log-level debug"),
+    Flag("systemd-cgroup", "the same as --cgroup-manager systemd"),
+    Flag(
+        "cgroup-manager",
+        "what makes the cgroups",
+        "MANAGER",
+        default="cgroupfs",
+        choices=("cgroupfs", "systemd", "disabled"),
+    ),
+    Flag(
+        "rootless",
+        "whether to go on without the cgroups that this user may not make",
+        "WHEN",
+        default="auto",
+        choices=("true", "false", "auto"),
+    ),
+    HELP,
     Flag("version", "show the version", short="v"),
 )
 _BUNDLE = Flag("bundle", "the bundle's directory", "DIR", short="b", default=".")
@@ -76,7 +129,8 @@ _CREATION = (
     Flag("console-socket", "a unix socket that the terminal's other end is sent to", "SOCKET"),
     Flag("pid-file", "write the container's pid to this file", "FILE"),
     Flag("no-pivot", "leave the host's root without pivot_root(2), for a root on an initramfs"),
-    Flag("preserve-fds", "pass this many descriptors from 3 up to the program", "N", default=0, number=True),
+    Flag("no-new-keyring", "keep the caller's session keyring"),
+    Flag("preserve-fds", "pass this many descriptors from 3 up to the program", "N", kind=NUMBER, default=0),
 )
 COMMANDS = (
     Command("create", "create a container from a bundle; `start` runs its program", "ID", *_CREATION),
@@ -88,6 +142,7 @@ COMMANDS = (
         *_CREATION,
         Flag("detach", "don't wait", short="d"),
         Flag("keep", "don't delete the container when it has ended"),
+        Flag("no-subreaper", "don't become the parent of processes that the container leaves behind"),
     ),
     Command("state", "print a container's state as JSON", "ID"),
     Command(
@@ -95,6 +150,7 @@ COMMANDS = (
         "send a signal (default: TERM) to a container's process",
         "ID [SIGNAL]",
         Flag("all", "to all of its processes", short="a"),
+        dashed="[SIGNAL]",
     ),
     Command(
         "delete",
@@ -109,7 +165,13 @@ COMMANDS = (
         Flag("format", "how to print them", "FORMAT", short="f", default="table", choices=("table", "json")),
         Flag("quiet", "print the ids only", short="q"),
     ),
-    Command("spec", "write a config.json to start from", "", _BUNDLE, Flag("rootless", "for a user without privileges")),
+    Command(
+        "spec",
+        "write a config.json to start from",
+        "",
+        _BUNDLE,
+        Flag("rootless", "for a user without privileges"),
+    ),
     Command("check", "say everything that is wrong with a bundle's config.json", "[BUNDLE]"),
     Command(
         "plan",
@@ -117,6 +179,7 @@ COMMANDS = (
         "[BUNDLE]",
         Flag("json", "as JSON"),
     ),
+    Command("features", "print what this pyoci supports as JSON", "", function=None),
     Command("help", "show help for a command", "[COMMAND]"),
 )
 
@@ -125,112 +188,174 @@ class Invocation:
     """A command line, taken apart.
 
     Attributes:
-        options: the global flags by name.
+        globals: the global flags by name.
         command: None if only help or the version was asked for.
         flags: the command's flags by name.
-        arguments: the positionals, as many as the command takes; None for one left out.
+        arguments: the positionals, as many as the command names; None for one left out.
     """
 
     def __init__(self) -> None:
-        self.options: "dict[str, Any]" = {flag.name: flag.default for flag in GLOBAL_FLAGS}
+        self.globals = _defaults(GLOBAL_FLAGS)
         self.command: Command | None = None
         self.flags: "dict[str, Any]" = {}
         self.arguments: "list[str | None]" = []
 
 
-def parse(argv: "list[str]") -> Invocation:
+def parse(
+    argv: "list[str]", result: Invocation | None = None, commands: "tuple[Command, ...]" = COMMANDS
+) -> Invocation:
     """Take a command line apart.
 
     Arguments:
         argv: without the program's name.
+        result: what to fill. What was read before a mistake stays in it, so that the mistake can go to --log.
+        commands: the table.
 
     Raises Error that says what is wrong, with the nearest name as a hint.
     """
-    result = Invocation()
-    rest = _parse_flags(argv, GLOBAL_FLAGS, result.options, None)
-    if result.options["help"] or result.options["version"] or not rest:
+    result = result or Invocation()
+    given, i = result.globals, 0
+    while i < len(argv) and _is_flag(argv[i]):
+        i = _read_flag(argv, i, GLOBAL_FLAGS, given, None, commands)
+        if given["help"] or given["version"]:
+            return result
+    i += argv[i : i + 1] == ["--"]
+    if i == len(argv):
         return result
-    command = find(rest[0])
-    result.command = command
-    result.flags = {flag.name: flag.default for flag in command.flags}
-    positionals: "list[str]" = []
-    rest = rest[1:]
-    while rest:
-        # Flags may come after the id, too.
-        rest = _parse_flags(rest, command.flags, result.flags, command, result.options)
-        if rest and rest[0] == "--":
-            positionals += rest[1:]
-            break
-        positionals += rest[:1]
-        rest = rest[1:]
-        if command.name == "kill" and len(positionals) == 1 and rest and _is_signal(rest[0]):
-            positionals.append(rest.pop(0)[1:])
-    if not result.options["help"]:
-        result.arguments = _check_positionals(command, positionals)
+    result.command = command = find(argv[i], commands)
+    result.flags = _defaults(command.flags)
+    positionals = _read_command(argv, i + 1, command, result, commands)
+    if given["help"]:
+        return result
+    if command.function is None:
+        raise Error(f"{command.name} is not supported yet by this version of pyoci")
+    result.arguments = _check_positionals(command, positionals)
     return result
 
 
-def find(name: str) -> Command:
+def find(name: str, commands: "tuple[Command, ...]" = COMMANDS) -> Command:
     """The command of that name. Raises Error with the nearest as a hint."""
-    for command in COMMANDS:
+    for command in commands:
         if command.name == name:
             return command
-    raise Error(f'unknown command "{name}"', hint=_nearest(name, [command.name for command in COMMANDS]))
+    near = _nearest(name, [command.name for command in commands])
+    hint = f"did you mean {near}?" if near else "`pyoci help` lists the commands"
+    raise Error(f"unknown command {_quoted(name)}", hint=hint)
 
 
-def _is_signal(word: str) -> bool:
-    """`kill ID -9`: not a flag."""
-    return len(word) > 1 and word[0] == "-" and (word[1:].isdigit() or word[1:].isupper())
+def usage_line(command: Command) -> str:
+    """How the command is written."""
+    return " ".join(["pyoci", command.name, *(["[FLAGS]"] if command.flags else []), *command.positionals])
 
 
-def _parse_flags(
-    argv: "list[str]",
-    flags: "tuple[Flag, ...]",
-    values: "dict[str, Any]",
-    command: "Command | None",
-    options: "dict[str, Any] | None" = None,
+def _defaults(flags: "tuple[Flag, ...]") -> "dict[str, Any]":
+    return {flag.name: flag.default for flag in flags}
+
+
+def _read_command(
+    argv: "list[str]", i: int, command: Command, result: Invocation, commands: "tuple[Command, ...]"
 ) -> "list[str]":
-    """Read the flags at the beginning; returns the rest, which starts with a positional or "--"."""
-    i = 0
+    """Read what follows a command's name: fills the flags, returns the positionals."""
+    flags = (*command.flags, HELP)
+    values: "dict[str, Any]" = result.flags
+    positionals: "list[str]" = []
     while i < len(argv):
         word = argv[i]
-        if word == "--" or word == "-" or not word.startswith("-"):
-            break
-        name, equals, text = word.lstrip("-").partition("=")
-        if options is not None and name in ("help", "h"):
-            options["help"] = True
-            i += 1
+        if word == "--":
+            return positionals + argv[i + 1 :]
+        if _is_dashed(word, command.positionals[len(positionals) :], command.dashed):
+            positionals.append(word[1:])
+        elif _is_flag(word):
+            i = _read_flag(argv, i, flags, values, command, commands)
+            if values.pop("help", False):
+                result.globals["help"] = True
+                break
             continue
-        flag = _find_flag(name, flags, command)
-        if flag.value is None:
-            values[flag.name] = _boolean(flag, text) if equals else True
+        elif command.stops:
+            return positionals + argv[i:]
         else:
-            if not equals:
-                i += 1
-                if i >= len(argv):
-                    raise Error(f"flag needs an argument: --{flag.name} {flag.value}")
-                text = argv[i]
-            values[flag.name] = _value(flag, text)
+            positionals.append(word)
         i += 1
-    return argv[i:]
+    return positionals
 
 
-def _find_flag(name: str, flags: "tuple[Flag, ...]", command: "Command | None") -> Flag:
+def _is_flag(word: str) -> bool:
+    # "-" alone is a name for standard input.
+    return word[:1] == "-" and word not in ("-", "--")
+
+
+def _is_dashed(word: str, awaited: "tuple[str, ...]", dashed: str) -> bool:
+    """Whether it is `-9` or `-KILL` where a signal is awaited. Flags are in small letters."""
+    if not dashed or awaited[:1] != (dashed,) or word[:1] != "-":
+        return False
+    return word[1:].isdecimal() or word[1:2].isupper()
+
+
+def _read_flag(
+    argv: "list[str]",
+    i: int,
+    flags: "tuple[Flag, ...]",
+    values: "dict[str, Any]",
+    command: Command | None,
+    commands: "tuple[Command, ...]",
+) -> int:
+    """Read the flag at argv[i] and its value into `values`; the index of the word that follows."""
+    typed, equals, text = argv[i].partition("=")
+    flag = _find_flag(typed, flags)
+    if flag is None:
+        raise _unknown_flag(typed, flags, command, commands)
+    i += 1
+    if not equals and flag.kind is not BOOLEAN:
+        if i == len(argv):
+            # podman looks for these words to learn which flags there are.
+            raise Error(f"flag needs an argument: --{flag.name} {flag.metavar}")
+        text = argv[i]
+        i += 1
+    value = _VALUES[flag.kind](flag, text if equals or flag.kind is not BOOLEAN else "true")
+    values[flag.name] = (*values[flag.name], value) if flag.kind is LIST else value
+    return i
+
+
+def _find_flag(typed: str, flags: "tuple[Flag, ...]") -> Flag | None:
+    name = typed[2:] if typed[:2] == "--" else typed[1:]
     for flag in flags:
-        if name and name in (flag.name, flag.short):
+        if name == flag.name or (name and name == flag.short):
             return flag
-    of = f" of {command.name}" if command else ""
-    hint = _nearest(name, [flag.name for flag in flags])
-    if hint is None and command is None:
-        hint = "flags of a command come after the command's name"
-    raise Error(f'unknown flag{of}: "--{name}"', hint=hint)
+    return None
+
+
+def _unknown_flag(
+    typed: str, flags: "tuple[Flag, ...]", command: Command | None, commands: "tuple[Command, ...]"
+) -> Error:
+    near = _nearest(typed.lstrip("-"), [flag.name for flag in flags])
+    if command:
+        message = f"unknown flag of {command.name}: {_quoted(typed)}"
+        hint = f"usage: {usage_line(command)}"
+        if _find_flag(typed, GLOBAL_FLAGS):
+            return Error(message, hint=f"it is a global flag, which goes before {command.name}")
+    else:
+        message = f"unknown flag: {_quoted(typed)}"
+        hint = "`pyoci help` lists the flags"
+        owners = [owner.name for owner in commands if _find_flag(typed, owner.flags)]
+        if owners:
+            return Error(
+                message, hint=f"it is a flag of {', '.join(owners)}, and goes after the command's name"
+            )
+    return Error(message, hint=f"did you mean --{near}?" if near else hint)
 
 
 def _nearest(name: str, names: "list[str]") -> str | None:
     import difflib
 
     near = difflib.get_close_matches(name, names, 1)
-    return f'did you mean "{near[0]}"?' if near else None
+    return near[0] if near else None
+
+
+def _quoted(text: str) -> str:
+    import _json
+
+    quoted: str = _json.encode_basestring(text)
+    return quoted
 
 
 def _boolean(flag: Flag, text: str) -> bool:
@@ -239,29 +364,38 @@ def _boolean(flag: Flag, text: str) -> bool:
         return True
     if text in ("0", "f", "F", "false", "FALSE", "False"):
         return False
-    raise Error(f'--{flag.name} is either true or false, not "{text}"')
+    raise Error(f"--{flag.name} is either true or false, not {_quoted(text)}")
 
 
-def _value(flag: Flag, text: str) -> "Any":
-    if flag.choices and text not in flag.choices:
-        raise Error(f'--{flag.name} is one of {", ".join(flag.choices)}, not "{text}"')
-    if flag.number:
-        if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise Error(f'--{flag.name} takes a number from 0 up, not "{text}"')
-        return int(text)
+def _text(flag: Flag, text: str) -> str:
     return text
 
 
+def _number(flag: Flag, text: str) -> int:
+    # No leading zero: Go reads 010 as 8, Python as 10.
+    plain = text.isascii() and text.isdigit() and len(text) <= 10 and (text[0] != "0" or text == "0")
+    if not plain or int(text) > LARGEST_NUMBER:
+        raise Error(f"--{flag.name} takes a number from 0 to {LARGEST_NUMBER}, not {_quoted(text)}")
+    return int(text)
+
+
+def _choice(flag: Flag, text: str) -> str:
+    if text not in flag.choices:
+        raise Error(f"--{flag.name} is one of {', '.join(flag.choices)}, not {_quoted(text)}")
+    return text
+
+
+_VALUES: "dict[str, Any]" = {BOOLEAN: _boolean, TEXT: _text, NUMBER: _number, CHOICE: _choice, LIST: _text}
+
+
 def _check_positionals(command: Command, given: "list[str]") -> "list[str | None]":
-    needed = [name for name in command.positionals if name[0] != "["]
+    names = command.positionals
+    needed = [name for name in names if name[0] != "["]
     usage = f"usage: {usage_line(command)}"
     if len(given) < len(needed):
         raise Error(f"{command.name} needs an argument: {needed[len(given)]}", hint=usage)
-    if len(given) > len(command.positionals):
-        raise Error(f'{command.name}: unexpected argument "{given[len(command.positionals)]}"', hint=usage)
-    return [*given, *([None] * (len(command.positionals) - len(given)))]
-
-
-def usage_line(command: Command) -> str:
-    """How the command is written."""
-    return " ".join(["pyoci", command.name, *(["[FLAGS]"] if command.flags else []), *command.positionals])
+    endless = bool(names) and "..." in names[-1]
+    if len(given) > len(names) and not endless:
+        raise Error(f"{command.name}: unexpected argument {_quoted(given[len(names)])}", hint=usage)
+    # Of "[ARGUMENT...]" none is no None.
+    return [*given, *([None] * (len(names) - endless - len(given)))]

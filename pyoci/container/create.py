@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyoci.plan.plan import Plan, Slot
     from pyoci.spec.bundle import Bundle
 
+SIGKILL = 9  # the signal module imports enum
 INIT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/pyoci-init"
 
 
@@ -105,7 +106,7 @@ def create(request: Request) -> "store.Entry":
         return _create(request)
 
 
-class located:  # noqa: N801 - reads as a statement
+class located:
     """Within it, a ConfigError gets the line of each of its problems in the bundle's config.json."""
 
     def __init__(self, bundle: "Bundle") -> None:
@@ -221,7 +222,9 @@ class Birth:
         listener = conversation.listen(self.entry.start_socket)
         made = {"plan": self._plan_file(), "conversation": theirs.fileno(), "start": listener.fileno()}
         slots = [made[slot.name] if slot.name in made else self._open(slot) for slot in self.plan.slots]
-        pid_namespace = slots[self.plan.slots.index(self.plan.pid_namespace)] if self.plan.pid_namespace else None
+        pid_namespace = (
+            slots[self.plan.slots.index(self.plan.pid_namespace)] if self.plan.pid_namespace else None
+        )
         cgroup = self.groups.clone_into_fd()
         if cgroup is not None:
             self.descriptors.append(cgroup)
@@ -327,13 +330,9 @@ class Birth:
 
     def undo(self) -> None:
         """Everything as it was before: the first error is the one that counts, so these say nothing."""
-        import _signal
-
         if self.pid:
-            try:
-                _signal.pidfd_send_signal(self.pidfd, 9)
-            except OSError:
-                pass
+            # Our own child, not reaped: the pid is still its.
+            os.kill(self.pid, SIGKILL)
             self._reap()
         failed: "list[str]" = []
         try:

@@ -1,6 +1,6 @@
 """`delete`: undo what `create` made (runtime.md, "Delete"). With force, whatever state a crash left it in."""
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # the signal module imports enum
 import os
 import select
 import time

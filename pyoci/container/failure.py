@@ -19,8 +19,14 @@ MEANINGS = {
     ("execve PATH", errno.EACCES): 'exec: "{subject}": permission denied',
     ("execve", errno.ENOENT): 'exec: "{subject}": no such file or directory',
     ("execve", errno.EACCES): 'exec: "{subject}": permission denied',
-    ("execve", errno.ENOEXEC): 'exec: "{subject}": exec format error (not a program of this machine, nor a script with "#!")',
-    ("execve interpreter", errno.ENOENT): 'exec: "{subject}": no such file or directory: its interpreter is missing',
+    (
+        "execve",
+        errno.ENOEXEC,
+    ): 'exec: "{subject}": exec format error (not a program of this machine, nor a script with "#!")',
+    (
+        "execve interpreter",
+        errno.ENOENT,
+    ): 'exec: "{subject}": no such file or directory (the interpreter of the program is missing)',
     ("setns", errno.EINVAL): '"{subject}" is not a namespace of this type',
     ("fsopen", errno.ENODEV): 'this kernel has no filesystem type "{subject}"',
     ("open_tree", errno.ENOENT): '"{subject}" does not exist',

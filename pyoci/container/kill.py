@@ -1,6 +1,6 @@
 """`kill`: a signal for the container's process (runtime.md, "Kill")."""
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # the signal module imports enum
 import os
 
 from pyoci.container.status import CREATED, RUNNING, status

@@ -1,6 +1,6 @@
 """`run`: create and start in one, and in the foreground wait for the end."""
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # the signal module imports enum
 import os
 import select
 
@@ -51,7 +51,7 @@ def run(request: "Request", *, detach: bool, keep: bool) -> int:
     finally:
         if relay:
             relay.end()
-        if not detach or keep is False and not _is_running(entry):
+        if not detach or (keep is False and not _is_running(entry)):
             _clean_up(entry, request, keep)
 
 

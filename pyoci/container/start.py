@@ -3,14 +3,19 @@
 import os
 
 from pyoci.container import conversation
+from pyoci.container.delete import delete
 from pyoci.container.status import CREATED, status
-from pyoci.errors import ConfigError, Error
+from pyoci.errors import ConfigError, Error, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyoci.container.store import Entry
+
+
+class HookError(ConfigError):
+    """A startContainer hook failed."""
 
 
 def start(entry: "Entry", warn: "Callable[[str], None]") -> None:
@@ -28,7 +33,12 @@ def start(entry: "Entry", warn: "Callable[[str], None]") -> None:
         raise Error(f'cannot start container "{entry.id}": it is {now}, not created')
     if not entry.state["process"]:
         raise Error(f'cannot start container "{entry.id}": its config.json has no process')
-    _let_go(entry)
+    try:
+        _let_go(entry)
+    except HookError:
+        # runtime.md, "Lifecycle", step 7: after a hook's failure the container is destroyed.
+        delete(entry, force=True, warn=warn)
+        raise
     if entry.state["hooks"].get("poststart"):
         _run_poststart(entry, warn)
 
@@ -53,7 +63,6 @@ def _let_go(entry: "Entry") -> None:
 
 def _failed(entry: "Entry", message: "conversation.Message") -> Error:
     from pyoci.container import failure
-    from pyoci.errors import Problem
 
     step = {"/process/args": "execute", "/linux/seccomp": "load-seccomp"}.get(message.origin, "run-hook")
     problem = Problem(message.origin, failure.sentence(message, step))
@@ -64,13 +73,12 @@ def _failed(entry: "Entry", message: "conversation.Message") -> Error:
             problem.line = locate(config.read(), message.origin)[0]
     except (OSError, Error):
         pass
-    return ConfigError([problem])
+    return HookError([problem]) if step == "run-hook" else ConfigError([problem])
 
 
 def _run_poststart(entry: "Entry", warn: "Callable[[str], None]") -> None:
     """Since 1.3 a poststart hook that fails ends the container (config.md, "Poststart")."""
     from pyoci import shim
-    from pyoci.container.delete import delete
     from pyoci.container.hooks import state_text
 
     environment = [f"{name}={value}" for name, value in os.environ.items()]

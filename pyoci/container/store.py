@@ -5,7 +5,6 @@ state.json is written whole and renamed, and names what is going to be made befo
 can undo whatever a crash left.
 """
 
-import errno
 import fcntl
 import os
 import time
@@ -36,10 +35,13 @@ def check_id(container_id: str) -> str:
     """
     if not container_id or container_id in (".", "..") or not ID_CHARACTERS.issuperset(container_id):
         raise Error(
-            f'"{container_id}" is not a valid container id', hint="ids consist of letters, digits, and the characters _+.-"
+            f'"{container_id}" is not a valid container id',
+            hint="ids consist of letters, digits, and the characters _+.-",
         )
     if len(container_id) > LONGEST_ID:
-        raise Error(f"the container id is too long: {len(container_id)} characters, {LONGEST_ID} are possible")
+        raise Error(
+            f"the container id is too long: {len(container_id)} characters, {LONGEST_ID} are possible"
+        )
     return container_id
 
 
@@ -228,8 +230,7 @@ def write_file(path: str, data: bytes, mode: int) -> None:
             os.unlink(temporary)
         except OSError:
             pass
-        hint = "is the file system full?" if error.errno == errno.ENOSPC else None
-        raise Error(f"can't write {path}: {error.strerror}", hint=hint) from None
+        raise Error(f"can't write {path}: {error.strerror}") from None
 
 
 def does_not_exist(container_id: str) -> NotFoundError:

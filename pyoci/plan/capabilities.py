@@ -74,7 +74,9 @@ def read(context: "Compilation", plan: "Plan") -> Sets:
                 missing[capability] = None
         setattr(sets, name, mask)
     for capability in missing:
-        why = "is not available here" if capability in CAPABILITIES else "is not known to this version of pyoci"
+        why = (
+            "is not available here" if capability in CAPABILITIES else "is not known to this version of pyoci"
+        )
         plan.warnings.append(f"/process/capabilities: {capability} {why}, the container goes without it")
     return sets
 

@@ -17,7 +17,7 @@ def compile_cgroup(context: "Compilation", plan: "Plan", mount: "Mount") -> None
     """The steps of one cgroup mount, for the layout of this host."""
     layout = context.host.layout
     if layout.mode == "v2":
-        _compile_tree(context, plan, mount, layout.unified, mount.destination, "cgroup2", [])
+        _compile_tree(context, plan, mount, layout.unified or "", mount.destination, "cgroup2", [])
         return
     attributes = mount.set & ~RDONLY
     plan.add("mount", mount.origin, "tmpfs", "tmpfs", mount.destination, attributes, 0, 0, ["mode=755"])
@@ -36,7 +36,13 @@ def compile_cgroup(context: "Compilation", plan: "Plan", mount: "Mount") -> None
 
 
 def _compile_tree(
-    context: "Compilation", plan: "Plan", mount: "Mount", point: str, target: str, kind: str, controllers: "list[str]"
+    context: "Compilation",
+    plan: "Plan",
+    mount: "Mount",
+    point: str,
+    target: str,
+    kind: str,
+    controllers: "list[str]",
 ) -> None:
     if "cgroup" in context.namespaces:
         # The attribute of this mount only: "ro" for the filesystem would be for the host's mounts of it, too.

@@ -21,7 +21,7 @@ NAMESPACES_READY = 1
 # What the specification has and this version doesn't do yet: refused, never ignored.
 NOT_YET = {
     "process": ("scheduler", "ioPriority", "apparmorProfile", "selinuxLabel"),
-    "linux": ("sysctl", "mountLabel", "personality", "memoryPolicy", "netDevices", "intelRdt", "timeOffsets"),
+    "linux": ("mountLabel", "personality", "memoryPolicy", "netDevices", "intelRdt", "timeOffsets"),
 }
 
 
@@ -91,6 +91,7 @@ def compile_plan(context: Compilation) -> Plan:
     _compile_cgroups(context, plan)
     namespaces.compile_entry(context, plan)
     namespaces.compile_names(context, plan)
+    namespaces.compile_sysctls(context, plan)
     if context.has_hooks("prestart", "createRuntime"):
         plan.add("ask-host", "/hooks", NAMESPACES_READY)
 
@@ -130,7 +131,9 @@ def _refuse_what_is_missing(context: Compilation) -> None:
     ]
     if context.seccomp and context.seccomp.notify:
         problems.append(
-            Problem("/linux/seccomp/listenerPath", "SCMP_ACT_NOTIFY is not supported yet by this version of pyoci")
+            Problem(
+                "/linux/seccomp/listenerPath", "SCMP_ACT_NOTIFY is not supported yet by this version of pyoci"
+            )
         )
     if problems:
         raise ConfigError(problems)

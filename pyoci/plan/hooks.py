@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pyoci.plan.compile import Compilation
     from pyoci.plan.plan import Plan
 
+# What an unsigned 32-bit number holds; nobody waits 68 years.
+LONGEST_TIMEOUT_S = 2**31
 PID_PLACE = '"pid":'
 
 
@@ -32,7 +34,7 @@ def compile_hooks(context: "Compilation", plan: "Plan", kind: str, status: str) 
             hook["path"],
             hook.get("args") or [hook["path"]],
             context.host.environment if hook.get("env") is None else hook["env"],
-            hook.get("timeout") or 0,
+            min(hook.get("timeout") or 0, LONGEST_TIMEOUT_S),
             before + PID_PLACE,
             after,
         )

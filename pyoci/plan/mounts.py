@@ -57,7 +57,9 @@ class Mount:
         row = OPTIONS.get(option)
         if row is None:
             if option in NOT_YET:
-                raise ConfigError([Problem(origin, f'the option "{option}" is not supported yet by this version of pyoci')])
+                raise ConfigError(
+                    [Problem(origin, f'the option "{option}" is not supported yet by this version of pyoci')]
+                )
             self.data.append(option)
         elif row[0] == "attribute":
             self.set, self.clear = combine(self.set, self.clear, row[1], row[2])
@@ -89,11 +91,18 @@ def compile_root(context: "Compilation", plan: "Plan") -> None:
     """The root filesystem becomes a mount of its own, in a tree that no longer sends mounts to the host's."""
     if "mount" not in context.namespaces:
         raise ConfigError(
-            [Problem("/linux/namespaces", "a container without a mount namespace is not supported yet by this version of pyoci")]
+            [
+                Problem(
+                    "/linux/namespaces",
+                    "a container without a mount namespace is not supported yet by this version of pyoci",
+                )
+            ]
         )
     path = context.config["root"]["path"]
     plan.add("set-propagation", "/linux/rootfsPropagation", SLAVE)
-    plan.add("open-root", "/root/path", path if path.startswith("/") else normalise(f"{context.bundle}/{path}"))
+    plan.add(
+        "open-root", "/root/path", path if path.startswith("/") else normalise(f"{context.bundle}/{path}")
+    )
 
 
 def compile_mounts(context: "Compilation", plan: "Plan") -> None:
@@ -104,7 +113,13 @@ def compile_mounts(context: "Compilation", plan: "Plan") -> None:
         if mount.type == "cgroup" and mount.bind is None:
             cgroup_mounts.compile_cgroup(context, plan, mount)
         elif mount.remount:
-            plan.add("remount", mount.origin, mount.destination, mount.set | mount.set_all, mount.clear | mount.clear_all)
+            plan.add(
+                "remount",
+                mount.origin,
+                mount.destination,
+                mount.set | mount.set_all,
+                mount.clear | mount.clear_all,
+            )
         elif mount.bind is not None:
             _compile_bind(plan, mount)
         else:
@@ -115,11 +130,21 @@ def _check_proc(mount: Mount) -> None:
     inside = mount.destination.removeprefix("/proc/")
     if inside != mount.destination and inside not in PROC_ENTRIES:
         raise ConfigError(
-            [Problem(f"{mount.origin}/destination", f'nothing may be mounted on "{mount.destination}", inside /proc')]
+            [
+                Problem(
+                    f"{mount.origin}/destination",
+                    f'nothing may be mounted on "{mount.destination}", inside /proc',
+                )
+            ]
         )
     if mount.destination == "/proc" and mount.bind is None and mount.type != "proc":
         raise ConfigError(
-            [Problem(f"{mount.origin}/type", f'only a filesystem of type "proc" belongs on /proc (it is "{mount.type}")')]
+            [
+                Problem(
+                    f"{mount.origin}/type",
+                    f'only a filesystem of type "proc" belongs on /proc (it is "{mount.type}")',
+                )
+            ]
         )
 
 
@@ -148,7 +173,17 @@ def _compile_filesystem(plan: "Plan", mount: Mount) -> None:
     attributes = (mount.set | mount.set_all) & ~(mount.clear_all & ~mount.set_all)
     if attributes & RDONLY:
         data = ["ro", *data]
-    plan.add("mount", mount.origin, mount.type, mount.source, mount.destination, attributes, mount.propagation, flags, data)
+    plan.add(
+        "mount",
+        mount.origin,
+        mount.type,
+        mount.source,
+        mount.destination,
+        attributes,
+        mount.propagation,
+        flags,
+        data,
+    )
 
 
 def compile_hidden(context: "Compilation", plan: "Plan") -> None:

@@ -1,6 +1,7 @@
 """linux.namespaces, the mappings and the names that live in them -> steps (config-linux.md, "Namespaces")."""
 
 from pyoci.errors import ConfigError, Problem
+from pyoci.spec import rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def compile_birth(context: "Compilation", plan: "Plan") -> None:
     for kind, (path, origin) in context.namespaces.items():
         bit = NAMESPACES[kind][0]
         if kind in NOT_YET:
-            raise ConfigError([Problem(origin, f"a {kind} namespace is not supported yet by this version of pyoci")])
+            raise ConfigError(
+                [Problem(origin, f"a {kind} namespace is not supported yet by this version of pyoci")]
+            )
         if kind == "pid" and path:
             plan.slot("namespace:pid", path, origin + "/path")
             plan.pid_namespace = plan.slots[-1]
@@ -51,9 +54,21 @@ def compile_entry(context: "Compilation", plan: "Plan") -> None:
     for kind, (bit, _) in NAMESPACES.items():
         path, origin = context.namespaces.get(kind, ("", ""))
         if path and kind != "pid":
-            plan.add("join-namespace", origin + "/path", plan.slot(f"namespace:{kind}", path, origin + "/path"), bit, path)
+            plan.add(
+                "join-namespace",
+                origin + "/path",
+                plan.slot(f"namespace:{kind}", path, origin + "/path"),
+                bit,
+                path,
+            )
     if "cgroup" in context.namespaces and not context.namespaces["cgroup"][0]:
         plan.add("unshare", context.namespaces["cgroup"][1], CGROUP)
+
+
+def compile_sysctls(context: "Compilation", plan: "Plan") -> None:
+    """linux.sysctl; the rules have made sure that each belongs to a namespace of the container's."""
+    for name, value in (context.linux.get("sysctl") or {}).items():
+        plan.add("set-sysctl", f"/linux/sysctl/{rules.escape(name)}", rules.sysctl_path(name), value)
 
 
 def compile_names(context: "Compilation", plan: "Plan") -> None:

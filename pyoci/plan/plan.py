@@ -104,7 +104,8 @@ class Plan:
             parts.append(number.to_bytes(4, "little") + len(body).to_bytes(4, "little") + body)
         covered = b"".join(parts)
         size = len(MAGIC) + 8 + len(covered)
-        return MAGIC + size.to_bytes(4, "little") + checksum(covered).to_bytes(4, "little") + covered
+        crc: int = checksum(covered)
+        return MAGIC + size.to_bytes(4, "little") + crc.to_bytes(4, "little") + covered
 
 
 def _string(text: str) -> bytes:

@@ -57,7 +57,9 @@ def compile_identity(context: "Compilation", plan: "Plan") -> "capabilities.Sets
     sets = capabilities.read(context, plan)
     plan.add("limit-bounding", "/process/capabilities/bounding", sets.bounding)
     plan.add("change-directory", "/process/cwd", process["cwd"], 1)
-    plan.add("set-groups", "/process/user/additionalGids", b"".join(gid.to_bytes(4, "little") for gid in groups))
+    plan.add(
+        "set-groups", "/process/user/additionalGids", b"".join(gid.to_bytes(4, "little") for gid in groups)
+    )
     plan.add("set-user", "/process/user", user["uid"], user["gid"])
     if user.get("umask") is not None:
         plan.add("set-umask", "/process/user/umask", user["umask"])

@@ -45,7 +45,8 @@ def as_json(plan: "Plan") -> str:
                 "step": step.name,
                 "origin": step.origin,
                 "arguments": [
-                    {"bytes": len(argument)} if isinstance(argument, bytes) else argument for argument in step.arguments
+                    {"bytes": len(argument)} if isinstance(argument, bytes) else argument
+                    for argument in step.arguments
                 ],
             }
             for step in plan.steps
@@ -58,9 +59,11 @@ def describe(plan: "Plan", step: "Step") -> str:
     """A step's arguments in words."""
     special = _WORDS.get(step.name)
     if special:
-        return special(*step.arguments)
+        return str(special(*step.arguments))
     letters = STEPS[step.name][1]
-    return " ".join(_argument(plan, letter, argument) for letter, argument in zip(letters, step.arguments, strict=True))
+    return " ".join(
+        _argument(plan, letter, argument) for letter, argument in zip(letters, step.arguments, strict=True)
+    )
 
 
 def _argument(plan: "Plan", letter: str, value: "Any") -> str:
@@ -87,14 +90,20 @@ def _options(*groups: "list[str]") -> str:
     return f" ({','.join(words)})" if words else ""
 
 
-def _mount(kind: str, source: str, target: str, attributes: int, propagation: int, flags: int, data: "list[str]") -> str:
+def _mount(
+    kind: str, source: str, target: str, attributes: int, propagation: int, flags: int, data: "list[str]"
+) -> str:
     return f"{kind} on {target}" + _options(_bits(attributes, ATTRIBUTES), _propagation(propagation), data)
 
 
-def _bind(source: str, target: str, set: int, clear: int, set_all: int, clear_all: int, propagation: int, flags: int) -> str:
+def _bind(
+    source: str, target: str, set: int, clear: int, set_all: int, clear_all: int, propagation: int, flags: int
+) -> str:
     recursive = "rbind" if flags & mounts.BIND_RECURSIVE else "bind"
     all_below = ["r" + name for name in _bits(set_all, ATTRIBUTES)]
-    return f"{source} on {target}" + _options([recursive], _bits(set, ATTRIBUTES), all_below, _propagation(propagation))
+    return f"{source} on {target}" + _options(
+        [recursive], _bits(set, ATTRIBUTES), all_below, _propagation(propagation)
+    )
 
 
 def _device(path: str, mode: int, major: int, minor: int, uid: int, gid: int) -> str:

@@ -10,7 +10,6 @@ import os
 import stat
 
 from pyoci.errors import ConfigError, Error
-from pyoci.spec import rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +52,10 @@ def load(bundle_path: str, config_path: "str | None" = None) -> Bundle:
         Error: a file that can't be read or isn't JSON.
         ConfigError: a configuration that isn't valid; it has every problem, in the order of the file.
     """
-    path = os.path.abspath(bundle_path)
+    try:
+        path = os.path.abspath(bundle_path)
+    except OSError as error:
+        raise Error(f'the bundle "{bundle_path}": no working directory ({error.strerror})') from None
     name = config_path or "config.json"
     file = os.path.join(path, name)
     try:
@@ -63,7 +65,7 @@ def load(bundle_path: str, config_path: "str | None" = None) -> Bundle:
     config = parse(raw, name)
     validate(config, raw, name)
     if b"null" in raw:
-        config = without_nulls(config)
+        drop_nulls(config)
     return Bundle(path, file, config, raw, name)
 
 
@@ -169,6 +171,7 @@ def validate(config: "Any", raw: "bytes | None" = None, name: str = "config.json
     Raises:
         ConfigError: it has every problem, in the order of the file.
     """
+    from pyoci.spec import rules
     from pyoci.spec._validator import is_valid
 
     if is_valid(config) and not rules.broken(config):
@@ -184,6 +187,7 @@ def validate_process(process: "Any", raw: "bytes | None" = None, name: str = "pr
     Raises:
         ConfigError: its pointers start at the process object.
     """
+    from pyoci.spec import rules
     from pyoci.spec._validator import _process as is_valid
 
     if is_valid(process) and not rules.broken({"process": process}):
@@ -193,10 +197,14 @@ def validate_process(process: "Any", raw: "bytes | None" = None, name: str = "pr
     raise ConfigError(explain.problems(process, raw, "/process"), name=name)
 
 
-def without_nulls(value: "Any") -> "Any":
-    """The value without the members of objects that are null, at any depth: nobody else need meet them."""
-    if isinstance(value, dict):
-        return {key: without_nulls(member) for key, member in value.items() if member is not None}
-    if isinstance(value, list):
-        return [without_nulls(element) for element in value]
-    return value
+def drop_nulls(value: "Any") -> None:
+    """Remove every member of an object that is null, at any depth: nobody else need think of them."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            for name in [name for name, member in each.items() if member is None]:
+                del each[name]
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each

@@ -3,6 +3,7 @@
 import os
 
 from pyoci import SPEC_VERSION
+from pyoci.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,24 @@ def default_config(rootless: bool = False) -> "dict[str, Any]":
         "mounts": _mounts(rootless),
         "linux": _linux(rootless),
     }
+
+
+def write_default(directory: str, *, rootless: bool = False) -> None:
+    """Write the default configuration to the directory's config.json.
+
+    Raises:
+        Error: there is one already, or it can't be written.
+    """
+    import json  # costs 6 ms, which matters to create but not here
+
+    path = os.path.join(directory, "config.json")
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(json.dumps(default_config(rootless), indent=2) + "\n")
+    except FileExistsError:
+        raise Error(f'"{path}" exists already', hint="remove it first") from None
+    except OSError as error:
+        raise Error(f'"{path}" can\'t be written: {error.strerror}') from None
 
 
 def _process() -> "dict[str, Any]":

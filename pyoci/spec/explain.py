@@ -21,7 +21,7 @@ from jsonschema.validators import extend
 
 from pyoci.errors import Problem
 from pyoci.spec import formats, rules, schema
-from pyoci.spec.positions import Positions, shorten
+from pyoci.spec.positions import Positions, printable, shorten
 from pyoci.spec.rules import escape
 
 Found = Any
@@ -47,10 +47,10 @@ def problems(value: Any, raw: bytes | None = None, root: str = "") -> list[Probl
         found[root] = "isn't valid, but nothing says why (please report this: two validators must agree)"
     own = [(pointer.removeprefix(root), message) for pointer, message in found.items()]
     if raw is None:
-        return [Problem(pointer, message) for pointer, message in own]
+        return [Problem(printable(pointer), message) for pointer, message in own]
     positions = Positions(raw)
     own.sort(key=lambda problem: positions.offset(problem[0]))
-    return [Problem(pointer, message, positions.locate(pointer)[0]) for pointer, message in own]
+    return [Problem(printable(pointer), message, positions.locate(pointer)[0]) for pointer, message in own]
 
 
 @cache

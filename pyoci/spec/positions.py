@@ -210,16 +210,21 @@ class Reader:
         if rest[0] == "\ufeff":
             return "it is a byte order mark (JSON has none)"
         word = _WORD.match(self.text, self.at)
-        return f"it is {shorten(word[0]) if word else rest[0]}"
+        return f"it is {shorten(word[0] if word else rest[0])}"
 
     def _fail(self, message: str) -> NoReturn:
         raise Mistake(message, self.at)
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """The text, or its beginning, in printable characters."""
-    shown = text[:limit].encode("unicode_escape").decode() if not text[:limit].isprintable() else text[:limit]
+    """The text, or its beginning, in printable characters, so that a message stays one line."""
+    shown = printable(text[:limit])
     return shown if len(text) <= limit else shown + "..."
+
+
+def printable(text: str) -> str:
+    """The text with escapes if it isn't printable."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def line_and_column(text: str, offset: int) -> tuple[int, int]:

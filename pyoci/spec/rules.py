@@ -1,8 +1,8 @@
 """What relates the parts of a configuration to one another, which a schema can't say.
 
-Each rule is a generator of (JSON pointer, message) over a configuration of valid shape, which it is given as
-a whole and as its `process` and `linux` objects. A null counts as absent. Most rules follow from the kernel, or
-keep the container from changing the host; where the specification is silent, runc's checks are the model.
+Each rule is a generator of (JSON pointer, message) over a configuration of valid shape, which it is given
+whole and as its `process` and `linux` objects. A null counts as absent. Most follow from the kernel, or keep
+the container from changing the host; where the specification is silent, runc's checks are the model.
 """
 
 TYPE_CHECKING = False
@@ -253,7 +253,7 @@ def _sysctl(config: "Object", process: "Object", linux: "Object") -> "Findings":
             article = "an" if namespace == "ipc" else "a"
             yield pointer, f"needs {article} {namespace} namespace (linux.namespaces has none)"
         elif namespace == "uts" and (config.get(path[7:]) or value) != value:
-            yield pointer, f'must be what {path[7:]} is (it is "{value}")'
+            yield pointer, f"must be what {path[7:]} is (they differ)"
 
 
 # What begins so belongs to that namespace: ipc_namespaces(7), network_namespaces(7), uts_namespaces(7).

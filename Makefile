@@ -1,0 +1,46 @@
+# The two commands: `make hello` and `make test`. Both set up whatever is missing, as root on Debian or Ubuntu.
+
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+VENV := .venv
+DEBIAN := gcc libc6-dev libffi-dev libseccomp-dev linux-libc-dev python3-dev python3-venv busybox-static
+DEBIAN_TEST := clang libclang-rt-14-dev crun runc util-linux
+BUILD_INPUTS := $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/*.def schemas/*.json pyoci/spec/generate.py pyoci/spec/schema.py)
+
+.PHONY: all hello test bench lint types clean debian debian-test
+
+all: $(VENV)/bin/pyoci
+
+debian:
+	@.ci/install-debian $(DEBIAN)
+
+debian-test:
+	@.ci/install-debian $(DEBIAN) $(DEBIAN_TEST)
+
+$(VENV)/.installed: pyproject.toml | debian
+	@echo "setting up $(VENV): cffi, jsonschema, pytest, hypothesis, ruff, mypy (from PyPI)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
+	@touch $@
+
+$(VENV)/bin/pyoci: $(BUILD_INPUTS) $(VENV)/.installed
+	@echo "building pyoci"
+	@$(VENV)/bin/python csrc/build.py --launcher $@ 2>$(VENV)/build.log || { cat $(VENV)/build.log; exit 1; }
+
+hello: all
+	@examples/hello
+
+lint: all
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+types: all
+	@$(VENV)/bin/mypy
+
+test: debian-test all lint types
+	@$(VENV)/bin/python -m pytest
+
+bench: debian-test all
+	@$(VENV)/bin/python bench/lifecycle.py
+
+clean:
+	rm -rf $(VENV) build pyoci/pyoci-init pyoci/*.so pyoci/plan/steps.py pyoci/spec/_validator.py
