@@ -34,9 +34,12 @@ C_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
 
 LAUNCHER = """\
 #!{python} -IS
+import gc
 import os
 import sys
 
+# Most commands live for milliseconds; `run`, which doesn't, turns it on again.
+gc.disable()
 sys.path[:0] = {path!r}
 from pyoci import quick_import
 

@@ -8,6 +8,7 @@ import time
 
 from pyoci import host, jsontext, shim
 from pyoci.container import conversation, store
+from pyoci.container.identity import start_time
 from pyoci.errors import ConfigError, Error
 from pyoci.plan.compile import NAMESPACES_READY, Compilation, compile_plan
 
@@ -201,7 +202,7 @@ class Birth:
             "created": _now(),
             "annotations": config.get("annotations") or {},
             "owner": os.geteuid(),
-            "creator": [os.getpid(), host.start_time(os.getpid())],
+            "creator": [os.getpid(), start_time(os.getpid())],
             "cgroups": self.groups.record(),
             "process": config.get("process") is not None,
             "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
@@ -290,7 +291,7 @@ class Birth:
         # Only now: the device nodes are made, which the rules may forbid.
         self.groups.apply_devices(resources.get("devices") or [])
         self.entry.state["pid"] = self.pid
-        self.entry.state["start_time"] = host.start_time(self.pid)
+        self.entry.state["start_time"] = start_time(self.pid)
         self.entry.save()
         if self.request.pid_file:
             store.write_file(self.request.pid_file, str(self.pid).encode(), 0o644)

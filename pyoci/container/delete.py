@@ -6,9 +6,9 @@ import select
 import time
 
 from pyoci.container import store
+from pyoci.container.identity import is_alive
 from pyoci.container.status import STOPPED, status
 from pyoci.errors import Error
-from pyoci.host import is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

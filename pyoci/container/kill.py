@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from pyoci.container.store import Entry
 
 SIGNALS: "dict[str, int]" = {
-    name[3:]: number for name, number in vars(_signal).items() if name.startswith("SIG") and name[3] != "_" and isinstance(number, int)
-}  # fmt: skip
+    name[3:]: number
+    for name, number in vars(_signal).items()
+    if name.startswith("SIG") and name[3] != "_" and isinstance(number, int)
+}
 
 
 def parse_signal(text: str) -> int:
@@ -64,7 +66,7 @@ def _cgroups(entry: "Entry") -> "Cgroups":
 
 
 def _send(entry: "Entry", pid: int, signal: int, *, must: bool) -> None:
-    from pyoci.host import start_time
+    from pyoci.container.identity import start_time
 
     try:
         pidfd = os.pidfd_open(pid)

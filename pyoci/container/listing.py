@@ -5,7 +5,14 @@ from pyoci.container import store
 from pyoci.container.status import describe
 from pyoci.errors import Error
 
-COLUMNS = (("ID", "id"), ("PID", "pid"), ("STATUS", "status"), ("BUNDLE", "bundle"), ("CREATED", "created"), ("OWNER", "owner"))  # fmt: skip
+COLUMNS = (
+    ("ID", "id"),
+    ("PID", "pid"),
+    ("STATUS", "status"),
+    ("BUNDLE", "bundle"),
+    ("CREATED", "created"),
+    ("OWNER", "owner"),
+)
 
 
 def show(root: str, form: str, *, quiet: bool) -> str:

@@ -1,15 +1,16 @@
 """`run`: create and start in one, and in the foreground wait for the end."""
 
 import _signal  # type: ignore[import-not-found]  # the signal module imports enum
+import gc
 import os
 import select
 
 from pyoci.container import store
 from pyoci.container.create import create
 from pyoci.container.delete import delete
+from pyoci.container.identity import is_alive
 from pyoci.container.start import start
 from pyoci.errors import Error
-from pyoci.host import is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def run(request: "Request", *, detach: bool, keep: bool) -> int:
 
     Raises Error, with nothing left behind.
     """
+    gc.enable()
     relay = _relay(request, detach)
     wakeup = None if detach else _catch_signals()
     entry = create(request)

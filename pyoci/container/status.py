@@ -6,7 +6,7 @@ command can leave a wrong answer behind.
 
 from pyoci import SPEC_VERSION
 from pyoci.container import conversation
-from pyoci.host import is_alive
+from pyoci.container.identity import is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -193,8 +193,6 @@ def list_ids(root: str) -> "list[str]":
 
 def read_state(directory: str) -> "dict[str, Any]":
     """A state.json's contents; {} if there is none, as in a container whose create was ended very early."""
-    from pyoci.spec.bundle import parse
-
     path = f"{directory}/{STATE}"
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -206,7 +204,7 @@ def read_state(directory: str) -> "dict[str, Any]":
         data = b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
     finally:
         os.close(fd)
-    state = parse(data, path)
+    state = jsontext.parse(data, path)
     return state if isinstance(state, dict) else {}
 
 

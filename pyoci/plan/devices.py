@@ -1,4 +1,5 @@
-"""Devices and /dev's symlinks -> steps (config-linux.md, "Devices", "Default Devices"; runtime-linux.md, "Dev symbolic links")."""
+"""Devices and /dev's symlinks -> steps (config-linux.md, "Devices", "Default Devices";
+runtime-linux.md, "Dev symbolic links")."""
 
 from pyoci.plan import mounts
 

@@ -21,7 +21,12 @@ ATTRIBUTES = (
     (mounts.NOATIME, "noatime"),
     (mounts.STRICTATIME, "strictatime"),
 )
-PROPAGATIONS = ((mounts.SHARED, "shared"), (mounts.SLAVE, "slave"), (mounts.PRIVATE, "private"), (mounts.UNBINDABLE, "unbindable"))  # fmt: skip
+PROPAGATIONS = (
+    (mounts.SHARED, "shared"),
+    (mounts.SLAVE, "slave"),
+    (mounts.PRIVATE, "private"),
+    (mounts.UNBINDABLE, "unbindable"),
+)
 LONGEST = 60
 
 
@@ -122,15 +127,20 @@ _WORDS: "dict[str, Any]" = {
     "make-device": _device,
     "make-symlink": lambda text, path, flags: f"{path} -> {text}",
     "set-propagation": lambda bits: ", ".join(_propagation(bits)) + " for everything",
-    "root-attributes": lambda set, propagation: ",".join([*_bits(set, ATTRIBUTES), *_propagation(propagation)]),
+    "root-attributes": lambda set, propagation: ",".join(
+        [*_bits(set, ATTRIBUTES), *_propagation(propagation)]
+    ),
     "unshare": _kinds,
     "change-directory": lambda path, patient: path,
     "make-directory": lambda path, mode: f"{path} mode {mode:o}",
-    "set-groups": lambda data: " ".join(str(int.from_bytes(data[i : i + 4], "little")) for i in range(0, len(data), 4)) or "none",
+    "set-groups": lambda data: (
+        " ".join(str(int.from_bytes(data[i : i + 4], "little")) for i in range(0, len(data), 4)) or "none"
+    ),
     "set-umask": lambda mask: f"{mask:04o}",
     "set-user": lambda uid, gid: f"{uid}:{gid}",
     "load-seccomp": lambda program, flags: f"{len(program) // 8} instructions, flags {flags:#x}",
     "set-capabilities": lambda *sets: " ".join(
-        f"{name} {mask:#x}" for name, mask in zip(("effective", "permitted", "inheritable", "ambient"), sets, strict=True)
+        f"{name} {mask:#x}"
+        for name, mask in zip(("effective", "permitted", "inheritable", "ambient"), sets, strict=True)
     ),
-}  # fmt: skip
+}

@@ -4,20 +4,18 @@ The ordinary case costs a read, a parse in C and two passes over the result (`_v
 schemas/, and `rules`). Whatever is needed to explain a mistake is imported only when there is one.
 """
 
-import _json
 import errno
 import os
 import stat
 
 from pyoci.errors import ConfigError, Error
+from pyoci.jsontext import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 SIZE_LIMIT = 64 << 20
-
-_BLANKS = " \t\n\r"
 
 
 class Bundle:
@@ -100,64 +98,6 @@ def _explain_unreadable(bundle: str, file: str, error: OSError) -> "NoReturn":
         hint = "`pyoci spec` writes a config.json to start from" if file.endswith("/config.json") else None
         raise Error(f'"{file}" does not exist', hint=hint) from None
     raise Error(f'"{file}" can\'t be read: {os.strerror(error.errno or errno.EIO)}') from None
-
-
-def _refuse_constant(text: str) -> "NoReturn":
-    raise ValueError(text)  # NaN, Infinity: Python's, not JSON's
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if value - value != 0:
-        raise ValueError(text)  # 1e999
-    return value
-
-
-def _object(members: "list[tuple[str, Any]]") -> "dict[str, Any]":
-    value = dict(members)
-    if len(value) != len(members):
-        raise ValueError("duplicate name")
-    return value
-
-
-class _Dialect:
-    """What the C scanner wants to know; it reads these off its argument."""
-
-    strict = True
-    object_hook = None
-    object_pairs_hook = _object
-    parse_float = _finite
-    parse_int = int
-    parse_constant = _refuse_constant
-
-
-_c: "Any" = _json  # typeshed has its functions or not, depending on its age
-_scan = _c.make_scanner(_Dialect)
-
-
-def parse(raw: bytes, name: str) -> "Any":
-    """The value of a JSON text (RFC 8259): UTF-8 without a mark, no duplicate names, finite numbers.
-
-    Arguments:
-        raw: the text.
-        name: what it is called in messages.
-
-    Raises:
-        Error: it isn't such a text; says where, as name:line:column.
-    """
-    try:
-        text = raw.decode()
-        value, end = _scan(text, len(text) - len(text.lstrip(_BLANKS)))
-        # Escaped surrogates without their other half can't be told from pairs here, and are rare.
-        if not text[end:].strip(_BLANKS) and b"\\ud" not in raw and b"\\uD" not in raw:
-            return value
-    except (ValueError, StopIteration, RecursionError, SystemError):
-        # SystemError: before Python 3.12 the scanner can't raise its own error unless json is imported.
-        value = None
-    from pyoci.spec import positions
-
-    positions.check(raw, name)
-    return value
 
 
 def validate(config: "Any", raw: "bytes | None" = None, name: str = "config.json") -> None:

@@ -233,7 +233,7 @@ def line_and_column(text: str, offset: int) -> tuple[int, int]:
 
 
 def check(raw: bytes, name: str) -> Any:
-    """The value of a JSON text, like `bundle.parse`, but with the reason if it isn't one.
+    """The value of a JSON text, like `jsontext.parse`, but with the reason if it isn't one.
 
     Raises:
         Error: "name:line:column: what is wrong".
@@ -255,7 +255,7 @@ class Positions:
     """Where the values of a JSON text are.
 
     Arguments:
-        raw: a text that `bundle.parse` takes.
+        raw: a text that `jsontext.parse` takes.
     """
 
     def __init__(self, raw: bytes) -> None:
@@ -283,7 +283,7 @@ def locate(raw: bytes, pointer: str) -> tuple[int, int]:
     The place of something that isn't there (a missing member) is that of its nearest existing parent.
 
     Arguments:
-        raw: a text that `bundle.parse` takes.
+        raw: a text that `jsontext.parse` takes.
         pointer: RFC 6901; "" is the whole text.
     """
     return Positions(raw).locate(pointer)

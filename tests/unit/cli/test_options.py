@@ -262,6 +262,11 @@ def test_two_dashes_end_the_flags() -> None:
     assert parse(["delete", "--force", "--", "-x"]).flags["force"] is True
 
 
+def test_a_single_dash_is_a_value_or_a_positional() -> None:
+    assert read_line("check -").arguments == ["-"]
+    assert read_line("create --pid-file - x").flags["pid-file"] == "-"
+
+
 # Help and version.
 
 

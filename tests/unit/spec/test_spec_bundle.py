@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pyoci import jsontext
 from pyoci.errors import ConfigError, Error
 from pyoci.spec import bundle
 from pyoci.spec.default import default_config
@@ -248,7 +249,7 @@ def test_a_message_is_one_line_whatever_the_file_has_in_it(tmp_path: Path) -> No
         bundle.load(str(tmp_path))
     assert all(line.isprintable() for line in caught.value.lines())
     with pytest.raises(Error) as other:
-        bundle.parse(b'{"a": \x1b}', "config.json")
+        jsontext.parse(b'{"a": \x1b}', "config.json")
     assert str(other.value).isprintable()
 
 

@@ -1,4 +1,4 @@
-"""bundle.parse, and the slow reader that explains its refusals and finds places."""
+"""jsontext.parse, and the slow reader that explains its refusals and finds places."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyoci import jsontext
 from pyoci.errors import Error
-from pyoci.spec import bundle, positions
+from pyoci.spec import positions
 from pyoci.spec.rules import escape
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
@@ -60,7 +61,7 @@ def outcome(function: Any, *arguments: Any) -> Any:
 @given(VALUES, st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_parse_reads_what_json_writes(value: Any, indent: Any, ascii_only: bool) -> None:
     raw = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
-    assert repr(bundle.parse(raw, "x")) == repr(value)
+    assert repr(jsontext.parse(raw, "x")) == repr(value)
     assert repr(positions.check(raw, "x")) == repr(value)
 
 
@@ -125,7 +126,7 @@ def broken_texts(draw: st.DrawFn) -> bytes:
 @given(broken_texts())
 def test_both_readers_refuse_what_is_not_json(raw: bytes) -> None:
     expected = outcome(reference, raw)
-    assert outcome(bundle.parse, raw, "x") == expected
+    assert outcome(jsontext.parse, raw, "x") == expected
     assert outcome(positions.check, raw, "x") == expected
 
 
@@ -171,13 +172,13 @@ MISTAKES = {
 def test_a_mistake_has_a_place_and_a_reason(mistake: str) -> None:
     raw, message = MISTAKES[mistake]
     with pytest.raises(Error) as caught:
-        bundle.parse(raw, "config.json")
+        jsontext.parse(raw, "config.json")
     assert str(caught.value).startswith(f"config.json:{message}")
     assert "\n" not in str(caught.value)
 
 
 def test_a_pair_of_escaped_surrogates_is_one_character() -> None:
-    assert bundle.parse(b'"\\ud83d\\ude00"', "x") == "\U0001f600"
+    assert jsontext.parse(b'"\\ud83d\\ude00"', "x") == "\U0001f600"
 
 
 @st.composite
@@ -227,5 +228,5 @@ def test_locate_gives_the_nearest_parent_of_what_is_missing() -> None:
 
 def test_locate_works_at_any_depth_that_parse_takes() -> None:
     raw = b"[" * 700 + b"]" * 700
-    assert bundle.parse(raw, "x")
+    assert jsontext.parse(raw, "x")
     assert positions.locate(raw, "/0" * 699) == (1, 700)

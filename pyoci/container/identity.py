@@ -1,0 +1,31 @@
+"""Which process a pid means: pids are used again, so a process is known by its pid and start time."""
+
+import os
+
+
+def start_time(pid: int) -> int:
+    """When a process was started, in clock ticks since boot; with its pid that names it for ever (proc_pid_stat(5)).
+
+    Raises OSError if there is none.
+    """
+    return _stat(pid)[1]
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether the process of that pid and start time is there, and not a zombie."""
+    try:
+        state, time = _stat(pid)
+    except OSError:
+        return False
+    return time == started and state not in (b"Z", b"X", b"x")
+
+
+def _stat(pid: int) -> "tuple[bytes, int]":
+    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(fd, 4096)
+    finally:
+        os.close(fd)
+    # The second field, the name, may hold anything, also blanks and parentheses.
+    fields = data[data.rindex(b")") + 2 :].split()
+    return fields[0], int(fields[19])
