@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -148,7 +149,6 @@ def test_an_invocation_means_the_same_in_every_spelling(
     argv, global_values, command, values, arguments = case
     read = parse(argv, commands=TABLE)
     assert read.globals == global_values | {"help": False, "version": False}
-    assert read.options is read.globals
     assert read.command is command
     assert read.flags == values
     assert read.arguments == arguments
@@ -377,6 +377,28 @@ def test_the_global_flags_before_a_mistake_are_kept_for_the_log() -> None:
         parse(["--log", "/l", "--log-format", "json", "create", "--bundel", "/b", "x"], read)
     assert read.globals["log"] == "/l"
     assert read.globals["log-format"] == "json"
+
+
+def run_command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-IS", str(REPOSITORY / "pyoci/__main__.py"), *words], capture_output=True, text=True
+    )
+
+
+def test_a_mistake_is_told_on_stderr_and_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.json"
+    run = run_command("--log", str(log), "--log-format", "json", "create", "--bundel", "/b", "x")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == 'pyoci: unknown flag of create: "--bundel"\nhint: did you mean --bundle?\n'
+    entry = json.loads(log.read_text())
+    assert entry["level"] == "error"
+    assert entry["msg"] == 'unknown flag of create: "--bundel"; hint: did you mean --bundle?'
+
+
+def test_a_log_that_cannot_be_opened_stops_the_command(tmp_path: Path) -> None:
+    run = run_command("--root", str(tmp_path), "--log", f"{tmp_path}/no/log", "list")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == f"pyoci: can't open the log {tmp_path}/no/log: No such file or directory\n"
 
 
 # The table.
