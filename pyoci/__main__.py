@@ -10,6 +10,7 @@ def main(argv: "list[str]") -> int:
     Arguments:
         argv: without the program's name.
     """
+    _fill_closed_descriptors()
     from pyoci.cli import options
     from pyoci.errors import Error
     from pyoci.log import Log
@@ -39,6 +40,15 @@ def main(argv: "list[str]") -> int:
         where = f"{error.filename}: " if error.filename else ""
         log.error(Error(f"{where}{error.strerror or error}"))
         return 1
+
+
+def _fill_closed_descriptors() -> None:
+    """What a caller left closed of 0, 1 and 2 would become the first file that we open."""
+    fd = os.open("/dev/null", os.O_RDWR)
+    while fd < 3:
+        os.set_inheritable(fd, True)
+        fd = os.open("/dev/null", os.O_RDWR)
+    os.close(fd)
 
 
 def _inform(invocation: "Invocation") -> int:

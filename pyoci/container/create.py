@@ -139,7 +139,7 @@ def _create(request: Request) -> "store.Entry":
         request.warn,
         no_pivot=request.no_pivot,
         preserve_fds=request.preserve_fds,
-        cache=f"{request.root}/.seccomp",
+        cache=f"{request.root}/{store.SECCOMP_CACHE}",
     )
     _check_console(request)
     for warning in plan.warnings:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pyoci.container.console import Relay
     from pyoci.container.create import Request
 
-PR_SET_CHILD_SUBREAPER = 36
 # Not forwarded: SIGCHLD is about our children, SIGURG nobody means, and the others can't be caught or are ours.
 KEPT = (_signal.SIGCHLD, _signal.SIGURG, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGWINCH, _signal.SIGPIPE)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 LONGEST_ID = 255  # a file's name, NAME_MAX
 STATE, START_SOCKET, CONFIG = "state.json", "start.sock", "config.json"
+# Beside the containers' directories; no id looks like it.
+SECCOMP_CACHE = "~seccomp"
 LOCK_PATIENCE_S = 10.0
 
 
@@ -184,7 +186,11 @@ def list_ids(root: str) -> "list[str]":
     Raises Error if the root can't be read; a missing one is empty.
     """
     try:
-        return sorted(entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
+        return sorted(
+            entry.name
+            for entry in os.scandir(root)
+            if ID_CHARACTERS.issuperset(entry.name) and entry.is_dir(follow_symlinks=False)
+        )
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -305,6 +305,7 @@ os.write(1, " ".join(sorted(set(sys.modules) - before)).encode())
         "errno",
         "pyoci",
         "pyoci.errors",
+        "pyoci.jsontext",
         "pyoci.spec",
         "pyoci.spec._validator",
         "pyoci.spec.bundle",
