@@ -1,6 +1,7 @@
 """Start-up is a budget: what each hot command imports is pinned. A new line here is a decision."""
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 from .runtime import Runtime, new_id
