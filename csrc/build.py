@@ -35,7 +35,7 @@ C_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
 LAUNCHER = """\
 #!{python} -IS
 import gc
-import os
+import posix
 import sys
 
 # Most commands live for milliseconds; `run`, which doesn't, turns it on again.
@@ -46,7 +46,7 @@ from pyoci import quick_import
 quick_import.install({path[0]!r})
 from pyoci.__main__ import main
 
-os._exit(main(sys.argv[1:]))
+posix._exit(main(sys.argv[1:]))
 """
 # A "#!" line is cut at 255 characters and split at blanks, execve(2).
 LONG_LAUNCHER = """\

@@ -1,6 +1,6 @@
 """The command `pyoci`. It runs isolated (python -I -S): nothing of the caller's environment chooses what is imported."""
 
-import os
+import posix
 import sys
 
 
@@ -44,11 +44,11 @@ def main(argv: "list[str]") -> int:
 
 def _fill_closed_descriptors() -> None:
     """What a caller left closed of 0, 1 and 2 would become the first file that we open."""
-    fd = os.open("/dev/null", os.O_RDWR)
+    fd = posix.open("/dev/null", posix.O_RDWR)
     while fd < 3:
-        os.set_inheritable(fd, True)
-        fd = os.open("/dev/null", os.O_RDWR)
-    os.close(fd)
+        posix.set_inheritable(fd, True)
+        fd = posix.open("/dev/null", posix.O_RDWR)
+    posix.close(fd)
 
 
 def _inform(invocation: "Invocation") -> int:
@@ -67,7 +67,9 @@ def _inform(invocation: "Invocation") -> int:
 
 def console_script() -> None:
     """The entry point that pip makes. Its Python has the site module and the caller's environment: start one without."""
-    os.execv(sys.executable, [sys.executable, "-I", "-S", os.path.abspath(__file__), *sys.argv[1:]])
+    from pyoci.paths import absolute
+
+    posix.execv(sys.executable, [sys.executable, "-I", "-S", absolute(__file__), *sys.argv[1:]])
 
 
 TYPE_CHECKING = False
@@ -75,10 +77,7 @@ if TYPE_CHECKING:
     from pyoci.cli.options import Invocation
 
 if __name__ == "__main__":
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    sys.path.insert(0, here)
-    from pyoci import quick_import
-
-    quick_import.install(here)
+    # This file's path may be relative, and nothing of ours can be imported yet.
+    sys.path.insert(0, (__file__.rpartition("/")[0] or ".") + "/..")
     status = main(sys.argv[1:])
-    os._exit(status)
+    posix._exit(status)

@@ -1,9 +1,10 @@
 """What this host offers: read once, given to the compiler as facts, so that compiling stays a pure function."""
 
-import os
+import posix
 
 from pyoci.cgroups import layout
 from pyoci.errors import Error
+from pyoci.paths import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +35,8 @@ def read() -> Host:
 
     Raises Error if its kernel is too old for pyoci.
     """
-    _check_kernel(os.uname().release)
-    environment = [f"{name}={value}" for name, value in os.environ.items()]
-    return Host(_permitted_capabilities(), layout.read(), environment)
+    _check_kernel(posix.uname().release)
+    return Host(_permitted_capabilities(), layout.read(), environment())
 
 
 def _check_kernel(release: str) -> None:

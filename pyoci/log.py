@@ -5,7 +5,7 @@ whose level is "error", and its `time` must be RFC 3339 or the whole message is 
 """
 
 import _json
-import os
+import posix
 import time
 
 from pyoci.errors import Error
@@ -77,7 +77,7 @@ class Log:
     def check(self) -> None:
         """Raises Error if the log can't be opened."""
         if self.path:
-            os.close(_open(self.path))
+            posix.close(_open(self.path))
 
     def _append(self, level: str, message: str) -> bool:
         """Whether the log took it."""
@@ -88,11 +88,11 @@ class Log:
             return False
         try:
             # One write(2) at the end, by O_APPEND: lines of several processes don't mix.
-            os.write(fd, line.encode())
+            posix.write(fd, line.encode())
         except OSError:
             return False
         finally:
-            os.close(fd)
+            posix.close(fd)
         return True
 
 
@@ -135,7 +135,9 @@ def _escaped(char: str) -> str:
 
 def _open(path: str) -> int:
     try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o644)
+        return posix.open(
+            path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY, 0o644
+        )
     except OSError as error:
         raise Error(f"can't open the log {path}: {error.strerror}") from None
 
@@ -144,7 +146,7 @@ def _print(text: str) -> None:
     """Write to standard error, for a terminal: names from a config.json must not steer it."""
     shown = "".join(char if char.isprintable() or char in "\n\t" else _shown(char) for char in text)
     try:
-        os.write(2, shown.encode("utf-8", "surrogateescape"))
+        posix.write(2, shown.encode("utf-8", "surrogateescape"))
     except OSError:
         # Closed, or a pipe that nobody reads: there is no one to tell.
         pass

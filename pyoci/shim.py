@@ -3,10 +3,11 @@
 Imported only by commands that start a process; the extension module costs a millisecond.
 """
 
-import os
+import posix
 
 from pyoci import _shim
 from pyoci.errors import Error
+from pyoci.paths import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def is_sound(data: bytes) -> bool:
 
 def seal(path: str) -> int:
     """A descriptor of a program that containers can't write through (CVE-2019-5736). Raises OSError."""
-    return _descriptor(_lib.seal_program(os.fsencode(path)), path)
+    return _descriptor(_lib.seal_program(encode(path)), path)
 
 
 class SpawnError(OSError):
@@ -70,7 +71,7 @@ def spawn(
     Raises:
         SpawnError.
     """
-    numbers, text = _ffi.new("int[]", slots), _ffi.new("char[]", os.fsencode(name))
+    numbers, text = _ffi.new("int[]", slots), _ffi.new("char[]", encode(name))
     pid, pidfd, call = _ffi.new("int *"), _ffi.new("int *"), _ffi.new("const char **")
     request = _ffi.new(
         "struct spawn_request *",
@@ -87,7 +88,7 @@ def spawn(
         },
     )
     if _lib.spawn_init(request, pid, pidfd, call) != 0:
-        error = SpawnError(_ffi.errno, os.strerror(_ffi.errno))
+        error = SpawnError(_ffi.errno, posix.strerror(_ffi.errno))
         error.call = _ffi.string(call[0]).decode()
         raise error
     return pid[0], pidfd[0]
@@ -111,13 +112,15 @@ def run_hook(hook: "dict[str, Any]", state: str, environment: "list[str]") -> No
     data = state.encode()
     result = _ffi.new("struct hook_result *")
     timeout = min(hook.get("timeout") or 0, 2**31)
-    outcome = _lib.hook_run(os.fsencode(path), argv, envp, timeout, data, len(data), result)
+    outcome = _lib.hook_run(encode(path), argv, envp, timeout, data, len(data), result)
     del keep_argv, keep_envp
     if outcome == 0:
         return
     output = _ffi.string(result.output).decode("utf-8", "replace").strip()
     if result.call != _ffi.NULL:
-        raise Error(f"hook {path}: {os.strerror(result.error).lower()} ({_ffi.string(result.call).decode()})")
+        raise Error(
+            f"hook {path}: {posix.strerror(result.error).lower()} ({_ffi.string(result.call).decode()})"
+        )
     if result.timed_out:
         raise Error(f"hook {path}: did not end within {timeout} s{_said(output)}")
     raise Error(f"hook {path}: {describe_status(result.status)}{_said(output)}")
@@ -125,7 +128,7 @@ def run_hook(hook: "dict[str, Any]", state: str, environment: "list[str]") -> No
 
 def describe_status(status: int) -> str:
     """How a process ended, from what waitpid(2) says."""
-    code = os.waitstatus_to_exitcode(status)
+    code = posix.waitstatus_to_exitcode(status)
     return f"was killed by signal {-code}" if code < 0 else f"exit status {code}"
 
 
@@ -141,5 +144,5 @@ def _strings(texts: "list[str]") -> "tuple[Any, Any]":
 
 def _descriptor(result: int, subject: str) -> int:
     if result < 0:
-        raise OSError(_ffi.errno, os.strerror(_ffi.errno), subject)
+        raise OSError(_ffi.errno, posix.strerror(_ffi.errno), subject)
     return result

@@ -9,7 +9,7 @@ Context and constants: linux/bpf.h, struct bpf_cgroup_dev_ctx; opcodes:
 Documentation/bpf/standardization/instruction-set.rst.
 """
 
-import os
+import posix
 from _struct import pack
 
 from pyoci.cgroups.devices import DEFAULTS, POINTER, uniform
@@ -150,11 +150,11 @@ def apply(directory: str, entries: "list[dict[str, Any]]", attach: "Attach | Non
     """
     program = compile_filter(container_rules(entries))
     try:
-        cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        cgroup = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         try:
             (attach or attach_by_bpf)(cgroup, program)
         finally:
-            os.close(cgroup)
+            posix.close(cgroup)
     except OSError as error:
         message = f"can't attach a device filter (eBPF) to cgroup {directory}: {error.strerror}"
         raise ConfigError([Problem(POINTER, message)]) from None
@@ -166,9 +166,9 @@ def attach_by_bpf(cgroup: int, program: bytes) -> None:
 
     loaded = lib.bpf_load_device_filter(program, len(program))
     if loaded < 0:
-        raise OSError(ffi.errno, os.strerror(ffi.errno))
+        raise OSError(ffi.errno, posix.strerror(ffi.errno))
     try:
         if lib.bpf_attach_device_filter(cgroup, loaded) < 0:
-            raise OSError(ffi.errno, os.strerror(ffi.errno))
+            raise OSError(ffi.errno, posix.strerror(ffi.errno))
     finally:
-        os.close(loaded)
+        posix.close(loaded)

@@ -1,6 +1,6 @@
 """Which cgroup hierarchies are mounted where, and where in them a container goes."""
 
-import os
+import posix
 
 from pyoci.errors import ConfigError, Problem
 
@@ -42,7 +42,7 @@ def read(mountinfo: "bytes | None" = None) -> Layout:
     if mountinfo is None:
         # The v2 hierarchy at its usual place makes the rest uninteresting, and a host with many containers
         # has a mount table that takes the kernel a millisecond to print.
-        if os.access(CGROUP2 + "/cgroup.controllers", os.F_OK):
+        if posix.access(CGROUP2 + "/cgroup.controllers", posix.F_OK):
             return Layout("v2", [], CGROUP2)
         with open("/proc/self/mountinfo", "rb", buffering=0) as table:
             mountinfo = table.read()

@@ -1,6 +1,6 @@
 """The processes in a container's cgroup: listed, killed, frozen."""
 
-import os
+import posix
 import time
 from errno import ENODEV, ENOENT, EOPNOTSUPP
 
@@ -92,7 +92,7 @@ def _signal_all(path: str, spared: "set[int]") -> None:
     try:
         for pid in set(processes(path)) - spared:
             try:
-                fds[pid] = os.pidfd_open(pid)
+                fds[pid] = posix.pidfd_open(pid)
             except ProcessLookupError:
                 pass
         for pid in fds.keys() & set(processes(path)):
@@ -102,7 +102,7 @@ def _signal_all(path: str, spared: "set[int]") -> None:
                 pass
     finally:
         for fd in fds.values():
-            os.close(fd)
+            posix.close(fd)
 
 
 def freeze(cgroups: "Cgroups", frozen: bool, timeout: float) -> None:

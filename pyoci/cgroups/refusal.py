@@ -1,6 +1,6 @@
 """Why the kernel refuses a limit, in words. Loaded when one is refused."""
 
-import os
+import posix
 from errno import EACCES, EBUSY, EINVAL, EIO, ENODEV, ENOENT, ENOTSUP, EPERM, ERANGE, EROFS, errorcode
 
 from pyoci.errors import ConfigError, Problem
@@ -90,7 +90,9 @@ def _usage(directory: str) -> str:
 
 def _page_sizes(directory: str) -> str:
     try:
-        sizes = sorted({name.split(".")[1] for name in os.listdir(directory) if name.startswith("hugetlb.")})
+        sizes = sorted(
+            {name.split(".")[1] for name in posix.listdir(directory) if name.startswith("hugetlb.")}
+        )
     except OSError:
         sizes = []
     return "; this machine has " + ", ".join(sizes) if sizes else ""

@@ -4,7 +4,7 @@ What has to be known for that is plain data (`Cgroups.record`), which is written
 before anything is made, so that whatever a crash leaves behind can be removed by it.
 """
 
-import os
+import posix
 import time
 from errno import EBUSY, ENOENT, ENOTDIR, ENOTEMPTY, errorcode
 
@@ -63,7 +63,7 @@ def open_for(layout: "Layout", path: str) -> "Cgroups":
         groups.append(_look(base, controllers, path))
     # On a hybrid host the v2 tree is a convenience (cgroup.kill, CLONE_INTO_CGROUP): without write access, do
     # without.
-    if layout.unified and (layout.mode == "v2" or os.access(layout.unified, os.W_OK)):
+    if layout.unified and (layout.mode == "v2" or posix.access(layout.unified, posix.W_OK)):
         groups.append(_look(layout.unified, (UNIFIED,), path))
     return Cgroups(layout.mode, path, groups)
 
@@ -173,10 +173,10 @@ class Cgroups:
         fds: "list[int]" = []
         try:
             for path in self.join_files():
-                fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+                fds.append(posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC))
         except OSError as error:
             for fd in fds:
-                os.close(fd)
+                posix.close(fd)
             raise failed("join", path, error) from None
         return fds
 
@@ -185,7 +185,7 @@ class Cgroups:
         if self.unified is None:
             return None
         try:
-            return os.open(self.unified.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return posix.open(self.unified.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         except OSError as error:
             raise failed("open", self.unified.path, error) from None
 
@@ -278,7 +278,7 @@ class Cgroups:
             ancestors = [group.base + OWN_PARENT, *ancestors]
         try:
             for ancestor in reversed(ancestors):
-                os.rmdir(ancestor)
+                posix.rmdir(ancestor)
         except OSError:
             pass
 
@@ -290,7 +290,7 @@ def _make(group: Group) -> None:
             try:
                 for ancestor in group.ancestors:
                     _mkdir(ancestor)
-                os.mkdir(group.path, 0o755)
+                posix.mkdir(group.path, 0o755)
                 return
             except FileNotFoundError:
                 group.ancestors = _missing_ancestors(group.base, group.path, group.ancestors)
@@ -318,7 +318,7 @@ def _missing_ancestors(base: str, path: str, known: "list[str]") -> "list[str]":
 
 def _mkdir(path: str) -> None:
     try:
-        os.mkdir(path, 0o755)
+        posix.mkdir(path, 0o755)
     except FileExistsError:
         pass
 
@@ -382,7 +382,7 @@ def _remove(path: str, deadline: float) -> "OSError | None":
 
 def _rmdir(path: str) -> "OSError | None":
     try:
-        os.rmdir(path)
+        posix.rmdir(path)
     except OSError as error:
         return None if error.errno in (ENOENT, ENOTDIR) else error
     return None
@@ -394,9 +394,9 @@ def subtree(path: str) -> "list[str]":
     for directory in found:
         try:
             # The link count of a cgroup is 2 and one for each below it: mostly that spares listing 30 files.
-            if os.stat(directory).st_nlink == 2:
+            if posix.stat(directory).st_nlink == 2:
                 continue
-            with os.scandir(directory) as entries:
+            with posix.scandir(directory) as entries:
                 found += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
         except OSError:
             continue
@@ -404,28 +404,28 @@ def subtree(path: str) -> "list[str]":
 
 
 def _is_there(path: str) -> bool:
-    return os.access(path, os.F_OK)
+    return posix.access(path, posix.F_OK)
 
 
 def read(path: str) -> str:
     """The contents of a control file. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         parts = []
-        while part := os.read(fd, 65536):
+        while part := posix.read(fd, 65536):
             parts.append(part)
         return b"".join(parts).decode("ascii", "replace")
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def put(path: str, value: str) -> None:
     """Writes a control file, in one write as the kernel wants it. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
     try:
-        os.write(fd, value.encode())
+        posix.write(fd, value.encode())
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def failed(what: str, path: str, error: OSError) -> Error:

@@ -4,7 +4,7 @@ Its values are v1's: what v2 says otherwise is converted, and what v2 can't say 
 config-linux.md, Unified).
 """
 
-import os
+import posix
 
 from pyoci.errors import ConfigError, Problem
 
@@ -219,9 +219,9 @@ def delegate(directory: str, uid: int) -> None:
             files = names.read()
     except OSError:
         files = DELEGATED
-    os.chown(directory, uid, -1)
+    posix.chown(directory, uid, -1)
     for file in files.split():
         try:
-            os.chown(f"{directory}/{file}", uid, -1)
+            posix.chown(f"{directory}/{file}", uid, -1)
         except FileNotFoundError:
             pass

@@ -1,9 +1,10 @@
 """The commands: one thin function each, called by its name in the table of options. It returns the exit status."""
 
-import os
+import posix
 
 from pyoci.container import store
 from pyoci.errors import Error
+from pyoci.paths import absolute, is_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def list_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container import listing
 
     root = _root(invocation)
-    if invocation.globals["root"] and not os.path.isdir(root):
+    if invocation.globals["root"] and not is_directory(root):
         raise Error(f"the root {root} does not exist")
     output(listing.show(root, invocation.flags["format"], quiet=invocation.flags["quiet"]))
     return 0
@@ -127,7 +128,7 @@ def plan_command(invocation: "Invocation", log: "Log") -> int:
 
     bundle = load(invocation.arguments[0] or ".")
     with located(bundle):
-        _, plan, _ = prepare(bundle, os.path.basename(bundle.path) or "container", log.warn)
+        _, plan, _ = prepare(bundle, bundle.path.rpartition("/")[2] or "container", log.warn)
     output(show.as_json(plan) if invocation.flags["json"] else show.as_text(plan))
     return 0
 
@@ -149,14 +150,14 @@ def output(text: str) -> None:
     data = text.encode("utf-8", "surrogateescape")
     try:
         while data:
-            data = data[os.write(1, data) :]
+            data = data[posix.write(1, data) :]
     except OSError as error:
         raise Error(f"can't write to standard output: {error.strerror}") from None
 
 
 def _root(invocation: "Invocation") -> str:
     root: "str | None" = invocation.globals["root"]
-    return os.path.abspath(root) if root else store.default_root()
+    return absolute(root) if root else store.default_root()
 
 
 def _id(invocation: "Invocation") -> str:

@@ -2,10 +2,11 @@
 
 import _socket
 import fcntl
-import os
+import posix
 import select
 
 from pyoci.errors import Error
+from pyoci.paths import absolute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def sender(path: str) -> "Callable[[int], None]":
     Arguments:
         path: the socket's.
     """
-    path = os.path.abspath(path)
+    path = absolute(path)
 
     def send(terminal: int) -> None:
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
@@ -31,7 +32,7 @@ def sender(path: str) -> "Callable[[int], None]":
             raise Error(f"can't send the terminal to {path}: {error.strerror}") from None
         finally:
             connection.close()
-            os.close(terminal)
+            posix.close(terminal)
 
     return send
 
@@ -52,7 +53,7 @@ class Relay:
         import termios
         import tty
 
-        if os.isatty(0):
+        if posix.isatty(0):
             self._saved = termios.tcgetattr(0)
             tty.setraw(0)
         self.resize()
@@ -76,7 +77,7 @@ class Relay:
 
             termios.tcsetattr(0, termios.TCSADRAIN, self._saved)  # type: ignore[arg-type]
         if self.terminal >= 0:
-            os.close(self.terminal)
+            posix.close(self.terminal)
             self.terminal = -1
 
     def drain(self) -> None:
@@ -89,7 +90,7 @@ class Relay:
     def pump_out(self) -> bool:
         """From the container to us. False at the end."""
         try:
-            data = os.read(self.terminal, 65536)
+            data = posix.read(self.terminal, 65536)
         except OSError:  # EIO: nobody has the other side open any more
             return False
         _write(1, data)
@@ -98,7 +99,7 @@ class Relay:
     def pump_in(self) -> bool:
         """From us to the container. False at the end."""
         try:
-            data = os.read(0, 65536)
+            data = posix.read(0, 65536)
         except OSError:
             return False
         # What a terminal sends at the end of its input; the pty turns it into one.
@@ -109,6 +110,6 @@ class Relay:
 def _write(fd: int, data: bytes) -> None:
     try:
         while data:
-            data = data[os.write(fd, data) :]
+            data = data[posix.write(fd, data) :]
     except OSError:
         pass

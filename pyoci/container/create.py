@@ -3,13 +3,14 @@
 The order is: compile, reserve the id, write down what will be made, make it. Whatever fails is undone.
 """
 
-import os
+import posix
 import time
 
 from pyoci import host, jsontext, shim
 from pyoci.container import conversation, store
 from pyoci.container.identity import start_time
 from pyoci.errors import ConfigError, Error
+from pyoci.paths import absolute
 from pyoci.plan.compile import NAMESPACES_READY, Compilation, compile_plan
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pyoci.spec.bundle import Bundle
 
 SIGKILL = 9  # the signal module imports enum
-INIT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/pyoci-init"
+INIT = absolute(__file__ + "/../..") + "/pyoci-init"
 
 
 class Request:
@@ -54,7 +55,7 @@ class Request:
         self.id = store.check_id(container_id)
         self.bundle = bundle
         self.warn = warn
-        self.pid_file = os.path.abspath(pid_file) if pid_file else None
+        self.pid_file = absolute(pid_file) if pid_file else None
         self.console = console
         self.no_pivot = no_pivot
         self.preserve_fds = preserve_fds
@@ -159,7 +160,7 @@ def _create(request: Request) -> "store.Entry":
 def _check_preserved(count: int) -> None:
     for fd in range(3, 3 + count):
         try:
-            os.fstat(fd)
+            posix.fstat(fd)
         except OSError:
             raise Error(f"--preserve-fds {count}: descriptor {fd} is not open") from None
 
@@ -201,8 +202,8 @@ class Birth:
             "rootfs": _root_path(config, self.request.bundle.path),
             "created": _now(),
             "annotations": config.get("annotations") or {},
-            "owner": os.geteuid(),
-            "creator": [os.getpid(), start_time(os.getpid())],
+            "owner": posix.geteuid(),
+            "creator": [posix.getpid(), start_time(posix.getpid())],
             "cgroups": self.groups.record(),
             "process": config.get("process") is not None,
             "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
@@ -251,15 +252,15 @@ class Birth:
 
     def _plan_file(self) -> int:
         data = self.plan.encode(shim.checksum)
-        fd = os.memfd_create("plan", os.MFD_CLOEXEC)
+        fd = posix.memfd_create("plan", posix.MFD_CLOEXEC)
         self.descriptors.append(fd)
-        os.write(fd, data)
+        posix.write(fd, data)
         return fd
 
     def _open(self, slot: "Slot") -> int:
-        flags = os.O_WRONLY if slot.name == "cgroup" else os.O_RDONLY
+        flags = posix.O_WRONLY if slot.name == "cgroup" else posix.O_RDONLY
         try:
-            fd = os.open(slot.path, flags | os.O_CLOEXEC)
+            fd = posix.open(slot.path, flags | posix.O_CLOEXEC)
         except OSError as error:
             raise _problem(slot.origin, f'"{slot.path}": {(error.strerror or "").lower()}') from None
         self.descriptors.append(fd)
@@ -325,7 +326,7 @@ class Birth:
     def _reap(self) -> "int | None":
         pid, self.pid = self.pid, 0
         try:
-            return os.waitpid(pid, 0)[1]
+            return posix.waitpid(pid, 0)[1]
         except ChildProcessError:
             return None
 
@@ -333,7 +334,7 @@ class Birth:
         """Everything as it was before: the first error is the one that counts, so these say nothing."""
         if self.pid:
             # Our own child, not reaped: the pid is still its.
-            os.kill(self.pid, SIGKILL)
+            posix.kill(self.pid, SIGKILL)
             self._reap()
         failed: "list[str]" = []
         try:
@@ -346,7 +347,7 @@ class Birth:
             failed.append(error.message)
         if self.request.pid_file and self.entry.state.get("start_time"):
             try:
-                os.unlink(self.request.pid_file)
+                posix.unlink(self.request.pid_file)
             except OSError:
                 pass
         if failed:
@@ -362,7 +363,7 @@ class Birth:
     def close(self) -> None:
         """Close what only the birth needed."""
         for fd in self.descriptors:
-            os.close(fd)
+            posix.close(fd)
         if self.conversation is not None:
             self.conversation.close()
 
@@ -375,7 +376,7 @@ def _problem(pointer: str, message: str) -> ConfigError:
 
 def _root_path(config: "dict[str, Any]", bundle: str) -> str:
     path: str = config["root"]["path"]
-    return path if path.startswith("/") else os.path.normpath(f"{bundle}/{path}")
+    return path if path.startswith("/") else absolute(f"{bundle}/{path}")
 
 
 def _now() -> str:

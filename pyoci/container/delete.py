@@ -1,7 +1,7 @@
 """`delete`: undo what `create` made (runtime.md, "Delete"). With force, whatever state a crash left it in."""
 
 import _signal  # type: ignore[import-not-found]  # the signal module imports enum
-import os
+import posix
 import select
 import time
 
@@ -9,6 +9,7 @@ from pyoci.container import store
 from pyoci.container.identity import is_alive
 from pyoci.container.status import STOPPED, status
 from pyoci.errors import Error
+from pyoci.paths import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,17 +46,17 @@ def take(root: str, container_id: str, *, force: bool) -> "Entry | None":
 def _end_creator(entry: "Entry") -> None:
     entry.load()
     pid, started = entry.state.get("creator", (0, 0))
-    if entry.state.get("pid") or not pid or pid == os.getpid():
+    if entry.state.get("pid") or not pid or pid == posix.getpid():
         return
     try:
-        pidfd = os.pidfd_open(pid)
+        pidfd = posix.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
         if is_alive(pid, started):
             _signal.pidfd_send_signal(pidfd, _signal.SIGKILL)
     finally:
-        os.close(pidfd)
+        posix.close(pidfd)
 
 
 def delete(entry: "Entry", *, force: bool, warn: "Callable[[str], None]") -> None:
@@ -92,7 +93,7 @@ def _end(entry: "Entry") -> None:
     """SIGKILL, and wait until it is gone."""
     pid, started = entry.state["pid"], entry.state["start_time"]
     try:
-        pidfd = os.pidfd_open(pid)
+        pidfd = posix.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
@@ -104,7 +105,7 @@ def _end(entry: "Entry") -> None:
     except ProcessLookupError:
         pass
     finally:
-        os.close(pidfd)
+        posix.close(pidfd)
 
 
 def _thaw(entry: "Entry") -> None:
@@ -135,9 +136,9 @@ def run_poststop(entry: "Entry", warn: "Callable[[str], None]") -> None:
     from pyoci import shim
     from pyoci.container.hooks import state_text
 
-    environment = [f"{name}={value}" for name, value in os.environ.items()]
+    inherited = environment()
     for hook in hooks:
         try:
-            shim.run_hook(hook, state_text(entry, STOPPED, 0), environment)
+            shim.run_hook(hook, state_text(entry, STOPPED, 0), inherited)
         except Error as error:
             warn(f"poststop: {error.message}")

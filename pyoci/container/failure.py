@@ -1,7 +1,7 @@
 """What the init says when a step fails, as a sentence for people. Imported only when something failed."""
 
 import errno
-import os
+import posix
 
 from pyoci.errors import Error, Problem
 
@@ -60,7 +60,7 @@ def sentence(message: "Message", step_name: str) -> str:
     meaning = MEANINGS.get((message.call, message.error))
     if meaning is None:
         subject = f'"{message.subject}": ' if message.subject else ""
-        meaning = f"{subject}{os.strerror(message.error).lower()}"
+        meaning = f"{subject}{posix.strerror(message.error).lower()}"
     else:
         meaning = meaning.format(subject=message.subject)
     return f"{meaning} ({step_name}: {call}: {code})"
@@ -92,6 +92,6 @@ def died(status: "int | None") -> Error:
         return Error("the container's init ended without a word")
     from pyoci.shim import describe_status
 
-    code = os.waitstatus_to_exitcode(status)
+    code = posix.waitstatus_to_exitcode(status)
     why = " (out of memory? the memory limit may be too low)" if code == -9 else ""
     return Error(f"the container's init ended unexpectedly: {describe_status(status)}{why}")

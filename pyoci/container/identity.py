@@ -1,6 +1,6 @@
 """Which process a pid means: pids are used again, so a process is known by its pid and start time."""
 
-import os
+import posix
 
 
 def start_time(pid: int) -> int:
@@ -21,11 +21,11 @@ def is_alive(pid: int, started: int) -> bool:
 
 
 def _stat(pid: int) -> "tuple[bytes, int]":
-    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        data = os.read(fd, 4096)
+        data = posix.read(fd, 4096)
     finally:
-        os.close(fd)
+        posix.close(fd)
     # The second field, the name, may hold anything, also blanks and parentheses.
     fields = data[data.rindex(b")") + 2 :].split()
     return fields[0], int(fields[19])

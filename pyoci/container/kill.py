@@ -1,7 +1,7 @@
 """`kill`: a signal for the container's process (runtime.md, "Kill")."""
 
 import _signal  # type: ignore[import-not-found]  # the signal module imports enum
-import os
+import posix
 
 from pyoci.container.status import CREATED, RUNNING, status
 from pyoci.errors import Error
@@ -69,7 +69,7 @@ def _send(entry: "Entry", pid: int, signal: int, *, must: bool) -> None:
     from pyoci.container.identity import start_time
 
     try:
-        pidfd = os.pidfd_open(pid)
+        pidfd = posix.pidfd_open(pid)
     except ProcessLookupError:
         if must:
             raise _gone(entry) from None
@@ -85,7 +85,7 @@ def _send(entry: "Entry", pid: int, signal: int, *, must: bool) -> None:
         if must:
             raise Error(f'cannot kill container "{entry.id}": {error.strerror}') from None
     finally:
-        os.close(pidfd)
+        posix.close(pidfd)
 
 
 def _gone(entry: "Entry") -> Error:

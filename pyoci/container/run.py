@@ -2,7 +2,7 @@
 
 import _signal  # type: ignore[import-not-found]  # the signal module imports enum
 import gc
-import os
+import posix
 import select
 
 from pyoci.container import store
@@ -11,6 +11,7 @@ from pyoci.container.delete import delete
 from pyoci.container.identity import is_alive
 from pyoci.container.start import start
 from pyoci.errors import Error
+from pyoci.paths import is_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ def _is_running(entry: "store.Entry") -> bool:
 
 
 def _clean_up(entry: "store.Entry", request: "Request", keep: bool) -> None:
-    if keep or not os.path.isdir(entry.path):
+    if keep or not is_directory(entry.path):
         return
     delete(entry, force=True, warn=request.warn)
 
 
 def _catch_signals() -> int:
     """From now on signals are noted in a pipe; returns its reading end."""
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    reading, writing = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
     _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in range(1, _signal.NSIG):
         if number not in KEPT or number in (_signal.SIGCHLD, _signal.SIGWINCH):
@@ -103,11 +104,11 @@ def _wait(entry: "store.Entry", wakeup: int, relay: "Relay | None") -> int:
         if status is not None:
             if relay:
                 relay.drain()
-            code = os.waitstatus_to_exitcode(status)
+            code = posix.waitstatus_to_exitcode(status)
             return 128 - code if code < 0 else code
         for fd, _ in poll.poll():
             if fd == wakeup:
-                _forward(pid, os.read(wakeup, 4096), relay)
+                _forward(pid, posix.read(wakeup, 4096), relay)
             elif relay and fd == relay.terminal and not relay.pump_out():
                 poll.unregister(relay.terminal)
             elif relay and fd == 0 and not relay.pump_in():
@@ -120,7 +121,7 @@ def _forward(pid: int, signals: bytes, relay: "Relay | None") -> None:
             relay.resize()
         elif number not in KEPT:
             try:
-                os.kill(pid, number)  # our own child, not reaped yet: the pid is its
+                posix.kill(pid, number)  # our own child, not reaped yet: the pid is its
             except ProcessLookupError:
                 pass
 
@@ -130,7 +131,7 @@ def _reap(pid: int) -> "int | None":
     found = None
     while True:
         try:
-            child, status = os.waitpid(-1, os.WNOHANG)
+            child, status = posix.waitpid(-1, posix.WNOHANG)
         except ChildProcessError:
             if found is None:
                 raise Error("the container's process is not our child any more") from None

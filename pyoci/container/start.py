@@ -1,11 +1,10 @@
 """`start`: the created container's program runs (runtime.md, "Start")."""
 
-import os
-
 from pyoci.container import conversation
 from pyoci.container.delete import delete
 from pyoci.container.status import CREATED, status
 from pyoci.errors import ConfigError, Error, Problem
+from pyoci.paths import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,10 +80,10 @@ def _run_poststart(entry: "Entry", warn: "Callable[[str], None]") -> None:
     from pyoci import shim
     from pyoci.container.hooks import state_text
 
-    environment = [f"{name}={value}" for name, value in os.environ.items()]
+    inherited = environment()
     for i, hook in enumerate(entry.state["hooks"]["poststart"]):
         try:
-            shim.run_hook(hook, state_text(entry, "running", entry.state["pid"]), environment)
+            shim.run_hook(hook, state_text(entry, "running", entry.state["pid"]), inherited)
         except Error as error:
             delete(entry, force=True, warn=warn)
             raise Error(f"config.json: /hooks/poststart/{i}: {error.message}") from None

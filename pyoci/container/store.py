@@ -6,11 +6,12 @@ can undo whatever a crash left.
 """
 
 import fcntl
-import os
+import posix
 import time
 
 from pyoci import jsontext
 from pyoci.errors import Error
+from pyoci.paths import make_directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ LOCK_PATIENCE_S = 10.0
 
 def default_root() -> str:
     """Where states are kept without --root: /run/pyoci, or the user's runtime directory."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return f"{runtime}/pyoci" if os.geteuid() != 0 and runtime else "/run/pyoci"
+    runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    return f"{runtime}/pyoci" if posix.geteuid() != 0 and runtime else "/run/pyoci"
 
 
 def check_id(container_id: str) -> str:
@@ -92,7 +93,7 @@ class Entry:
     def open(self) -> None:
         """Hold the directory open. Raises Error if the container does not exist."""
         try:
-            self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._directory = posix.open(self.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             raise does_not_exist(self.id) from None
         except OSError as error:
@@ -115,7 +116,7 @@ class Entry:
                 )
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
-        if os.fstat(self._directory).st_nlink == 0:
+        if posix.fstat(self._directory).st_nlink == 0:
             raise does_not_exist(self.id)
 
     def try_lock(self) -> bool:
@@ -136,9 +137,9 @@ class Entry:
     def remove(self) -> None:
         """Remove the directory and all in it. What is gone already is fine; raises Error for what stays."""
         try:
-            for name in os.listdir(self.path):
-                os.unlink(f"{self.path}/{name}")
-            os.rmdir(self.path)
+            for name in posix.listdir(self.path):
+                posix.unlink(f"{self.path}/{name}")
+            posix.rmdir(self.path)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -147,7 +148,7 @@ class Entry:
     def close(self) -> None:
         """Let go of the directory, and so of the lock."""
         if self._directory >= 0:
-            os.close(self._directory)
+            posix.close(self._directory)
             self._directory = -1
 
 
@@ -158,8 +159,8 @@ def reserve(root: str, container_id: str) -> Entry:
     """
     entry = Entry(root, check_id(container_id))
     try:
-        os.makedirs(root, 0o700, exist_ok=True)
-        os.mkdir(entry.path, 0o700)
+        make_directories(root, 0o700)
+        posix.mkdir(entry.path, 0o700)
     except FileExistsError:
         raise Error(f'container "{container_id}" already exists ({entry.path})') from None
     except OSError as error:
@@ -188,7 +189,7 @@ def list_ids(root: str) -> "list[str]":
     try:
         return sorted(
             entry.name
-            for entry in os.scandir(root)
+            for entry in posix.scandir(root)
             if ID_CHARACTERS.issuperset(entry.name) and entry.is_dir(follow_symlinks=False)
         )
     except FileNotFoundError:
@@ -201,15 +202,15 @@ def read_state(directory: str) -> "dict[str, Any]":
     """A state.json's contents; {} if there is none, as in a container whose create was ended very early."""
     path = f"{directory}/{STATE}"
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise Error(f"{path}: {error.strerror}") from None
     try:
-        data = b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
+        data = b"".join(iter(lambda: posix.read(fd, 1 << 20), b""))
     finally:
-        os.close(fd)
+        posix.close(fd)
     state = jsontext.parse(data, path)
     return state if isinstance(state, dict) else {}
 
@@ -220,18 +221,22 @@ def write_file(path: str, data: bytes, mode: int) -> None:
     Raises Error that names the file.
     """
     directory, _, name = path.rpartition("/")
-    temporary = f"{directory or '.'}/.{name}.{os.getpid()}"
+    temporary = f"{directory or '.'}/.{name}.{posix.getpid()}"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        fd = posix.open(
+            temporary,
+            posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW,
+            mode,
+        )
         try:
             while data:
-                data = data[os.write(fd, data) :]
+                data = data[posix.write(fd, data) :]
         finally:
-            os.close(fd)
-        os.rename(temporary, path)
+            posix.close(fd)
+        posix.rename(temporary, path)
     except OSError as error:
         try:
-            os.unlink(temporary)
+            posix.unlink(temporary)
         except OSError:
             pass
         raise Error(f"can't write {path}: {error.strerror}") from None

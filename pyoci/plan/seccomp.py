@@ -11,7 +11,7 @@ Several rules for one system call, which the specification doesn't order:
 - of rules with args the first that matches wins.
 """
 
-import os
+import posix
 
 from pyoci.errors import ConfigError, Problem
 
@@ -325,7 +325,7 @@ def _add_architectures(lib: "Any", context: "Any", names: "list[str] | tuple[()]
         elif error == _EDOM:
             reason = f"{name} has another byte order than this machine"
         elif error not in (0, _EEXIST):
-            reason = f"{name} can't be added: {os.strerror(error)}"
+            reason = f"{name} can't be added: {posix.strerror(error)}"
         else:
             if token not in tokens:
                 tokens.append(token)
@@ -409,21 +409,21 @@ def _rest(
         array = ffi.new("struct scmp_arg_cmp[]", comparisons) if comparisons else ffi.NULL
         error = -lib.seccomp_rule_add_array(context, rule.action, number, len(comparisons), array)
         if error:
-            message = f'libseccomp refuses the rule for "{name.decode()}": {os.strerror(error)}'
+            message = f'libseccomp refuses the rule for "{name.decode()}": {posix.strerror(error)}'
             problems.append(Problem(rule.pointer, message))
     _refuse(problems)
     return _export(lib, context)
 
 
 def _export(lib: "Any", context: "Any") -> bytes:
-    descriptor = os.memfd_create("seccomp")
+    descriptor = posix.memfd_create("seccomp")
     try:
         error = -lib.seccomp_export_bpf(context, descriptor)
         if error:
-            raise ConfigError([Problem(_ROOT, f"libseccomp makes no program of it: {os.strerror(error)}")])
-        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            raise ConfigError([Problem(_ROOT, f"libseccomp makes no program of it: {posix.strerror(error)}")])
+        return posix.pread(descriptor, posix.fstat(descriptor).st_size, 0)
     finally:
-        os.close(descriptor)
+        posix.close(descriptor)
 
 
 # What goes in front of libseccomp's program.

@@ -1,8 +1,9 @@
 """Compiled seccomp filters, kept by content, so that most containers start without loading libseccomp."""
 
-import os
+import posix
 
 from pyoci import __version__
+from pyoci.paths import make_directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def cache_key(profile: "dict[str, Any]") -> str:
         )
         for rule in profile.get("syscalls") or ()
     )
-    kernel = os.uname()
+    kernel = posix.uname()
     content = (
         __version__,
         kernel.release,
@@ -53,7 +54,7 @@ def library_identity(path: bytes) -> bytes:
     patch release changes it too.
     """
     try:
-        status = os.stat(path)
+        status = posix.stat(path)
     except OSError:
         return b""
     return b"%d %d %d %d %s" % (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, path)
@@ -86,7 +87,7 @@ class Cache:
         except OSError:
             return None
         finally:
-            os.close(directory)
+            posix.close(directory)
         return _entry_program(key, entry)
 
     def put(self, key: str, program: bytes, identity: bytes) -> None:
@@ -102,64 +103,66 @@ class Cache:
         except OSError as error:
             self.warn(f"seccomp: {self.directory}: the compiled filter isn't kept: {error.strerror}")
         finally:
-            os.close(directory)
+            posix.close(directory)
 
     def _open(self, create: bool) -> int:
         """The directory's descriptor, -1 if it is missing or others could have written to it."""
         try:
             if create:
-                os.makedirs(self.directory, 0o700, exist_ok=True)
-            descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                make_directories(self.directory, 0o700)
+            descriptor = posix.open(
+                self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+            )
         except OSError as error:
             if create or not isinstance(error, FileNotFoundError):
                 self.warn(f"seccomp: the cache {self.directory} isn't used: {error.strerror}")
             return -1
-        if _private(os.fstat(descriptor)):
+        if _private(posix.fstat(descriptor)):
             return descriptor
-        os.close(descriptor)
+        posix.close(descriptor)
         self.warn(f"seccomp: the cache {self.directory} isn't used: it must be ours, mode 0700")
         return -1
 
     def _read(self, directory: int, key: str) -> bytes:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(key, flags, dir_fd=directory)
+        flags = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+        descriptor = posix.open(key, flags, dir_fd=directory)
         try:
-            if not _private(os.fstat(descriptor)):
+            if not _private(posix.fstat(descriptor)):
                 return b""
-            os.utime(descriptor)  # eviction goes by last use
-            return os.read(descriptor, 1 << 16)
+            posix.utime(descriptor)  # eviction goes by last use
+            return posix.read(descriptor, 1 << 16)
         finally:
-            os.close(descriptor)
+            posix.close(descriptor)
 
     def _write(self, directory: int, key: str, entry: bytes) -> None:
-        partial = f"{key}.{os.getpid()}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(partial, flags, 0o600, dir_fd=directory)
+        partial = f"{key}.{posix.getpid()}"
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        descriptor = posix.open(partial, flags, 0o600, dir_fd=directory)
         try:
-            os.write(descriptor, entry)
+            posix.write(descriptor, entry)
         finally:
-            os.close(descriptor)
-        os.rename(partial, key, src_dir_fd=directory, dst_dir_fd=directory)
+            posix.close(descriptor)
+        posix.rename(partial, key, src_dir_fd=directory, dst_dir_fd=directory)
 
     def _evict(self, directory: int) -> None:
-        names = os.listdir(directory)
+        names = posix.listdir(directory)
         if len(names) <= self.most_entries:
             return
         used = []
         for name in names:
             try:
-                used.append((os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime_ns, name))
+                used.append((posix.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime_ns, name))
             except FileNotFoundError:  # another pyoci was faster
                 continue
         for _, name in sorted(used)[: max(0, len(used) - self.most_entries)]:
             try:
-                os.unlink(name, dir_fd=directory)
+                posix.unlink(name, dir_fd=directory)
             except FileNotFoundError:
                 continue
 
 
-def _private(status: os.stat_result) -> bool:
-    return status.st_uid == os.geteuid() and not status.st_mode & 0o077
+def _private(status: posix.stat_result) -> bool:
+    return status.st_uid == posix.geteuid() and not status.st_mode & 0o077
 
 
 def _entry(key: str, program: bytes, identity: bytes) -> bytes:

@@ -5,11 +5,11 @@ schemas/, and `rules`). Whatever is needed to explain a mistake is imported only
 """
 
 import errno
-import os
-import stat
+import posix
 
 from pyoci.errors import ConfigError, Error
 from pyoci.jsontext import parse
+from pyoci.paths import absolute, is_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def load(bundle_path: str, config_path: "str | None" = None) -> Bundle:
         ConfigError: a configuration that isn't valid; it has every problem, in the order of the file.
     """
     try:
-        path = os.path.abspath(bundle_path)
+        path = absolute(bundle_path)
     except OSError as error:
         raise Error(f'the bundle "{bundle_path}": no working directory ({error.strerror})') from None
     name = config_path or "config.json"
-    file = os.path.join(path, name)
+    file = name if name.startswith("/") else f"{path}/{name}"
     try:
         raw = _read(file)
     except OSError as error:
@@ -69,35 +69,37 @@ def load(bundle_path: str, config_path: "str | None" = None) -> Bundle:
 
 def _read(file: str) -> bytes:
     # O_NONBLOCK: opening a FIFO would wait for its writer; to a regular file it makes no difference.
-    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    fd = posix.open(file, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        status = posix.fstat(fd)
+        if status.st_mode & 0o170000 != 0o100000:  # S_IFMT, S_IFREG
+            kind = "a directory" if is_directory(file) else "not a regular file"
             raise Error(f'"{file}" is {kind}')
         # The size is a hint: the file may grow, and files of /proc claim to be empty.
         chunks: "list[bytes]" = []
         left = SIZE_LIMIT + 1
         if status.st_size < left:
-            while left > 0 and (chunk := os.read(fd, min(left, max(status.st_size + 1, 65536)))):
+            while left > 0 and (chunk := posix.read(fd, min(left, max(status.st_size + 1, 65536)))):
                 chunks.append(chunk)
                 left -= len(chunk)
         if status.st_size > SIZE_LIMIT or left <= 0:
             raise Error(f'"{file}" is larger than {SIZE_LIMIT >> 20} MiB')
         return b"".join(chunks)
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def _explain_unreadable(bundle: str, file: str, error: OSError) -> "NoReturn":
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        import os  # only for the explanation: its import is slow
+
         if not os.path.lexists(bundle):
             raise Error(f'the bundle "{bundle}" does not exist') from None
-        if not os.path.isdir(bundle):
+        if not is_directory(bundle):
             raise Error(f'the bundle "{bundle}" is not a directory') from None
         hint = "`pyoci spec` writes a config.json to start from" if file.endswith("/config.json") else None
         raise Error(f'"{file}" does not exist', hint=hint) from None
-    raise Error(f'"{file}" can\'t be read: {os.strerror(error.errno or errno.EIO)}') from None
+    raise Error(f'"{file}" can\'t be read: {posix.strerror(error.errno or errno.EIO)}') from None
 
 
 def validate(config: "Any", raw: "bytes | None" = None, name: str = "config.json") -> None:

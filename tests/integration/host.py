@@ -140,7 +140,8 @@ class Snapshot:
 def snapshot(root: Path) -> Snapshot:
     """Everything that containers whose state is in `root` can have left on this host."""
     points = Counter(f"{mount['point']} ({mount['kind']})" for mount in mounts())
-    entries = set(os.listdir(root)) if root.is_dir() else set()
+    # "~seccomp" is a cache, bounded, and no container's.
+    entries = set(os.listdir(root)) - {"~seccomp"} if root.is_dir() else set()
     return Snapshot(processes(), points, cgroups(), sockets(root), entries)
 
 

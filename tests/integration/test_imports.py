@@ -7,15 +7,16 @@ from pathlib import Path
 from .runtime import Runtime, new_id
 
 FORBIDDEN = {
+    "os",
     "argparse", "json", "re", "enum", "dataclasses", "typing", "logging", "pathlib", "subprocess", "jsonschema",
 }  # fmt: skip
 
 ALWAYS = """
-    _json errno pyoci pyoci.__main__ pyoci.cli pyoci.cli.commands pyoci.cli.options pyoci.container
-    pyoci.container.store pyoci.errors pyoci.jsontext pyoci.log pyoci.quick_import fcntl
+    _json pyoci pyoci.__main__ pyoci.cli pyoci.cli.commands pyoci.cli.options pyoci.container
+    pyoci.container.store pyoci.errors pyoci.jsontext pyoci.log pyoci.paths pyoci.quick_import fcntl gc
 """
 STATUS = "pyoci.container.status pyoci.container.conversation pyoci.container.identity _socket _struct"
-REMOVE = "pyoci.container.delete pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.tree _signal select"
+REMOVE = "pyoci.container.delete pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.tree select errno"
 COMPILE = """
     pyoci.plan pyoci.plan.capabilities pyoci.plan.cgroup_mounts pyoci.plan.compile pyoci.plan.devices
     pyoci.plan.hooks pyoci.plan.mount_options pyoci.plan.mounts pyoci.plan.namespaces pyoci.plan.plan
@@ -23,7 +24,7 @@ COMPILE = """
 """
 CREATE = """
     pyoci.container.create pyoci.container.conversation pyoci.container.identity pyoci.host pyoci.shim pyoci._shim
-    _cffi_backend _socket _struct pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.tree
+    _cffi_backend errno _socket _struct pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.tree
     pyoci.spec pyoci.spec._validator pyoci.spec.bundle pyoci.spec.formats pyoci.spec.rules
 """
 V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
@@ -33,8 +34,8 @@ LIMITS = " pyoci.cgroups.limits pyoci.cgroups.devices " + (
 PINNED = {
     "create": ALWAYS + CREATE + COMPILE + LIMITS,
     "state": ALWAYS + STATUS,
-    "start": ALWAYS + STATUS + " pyoci.container.start pyoci.container.delete _signal select",
-    "kill": ALWAYS + STATUS + " pyoci.container.kill _signal",
+    "start": ALWAYS + STATUS + " pyoci.container.start pyoci.container.delete select",
+    "kill": ALWAYS + STATUS + " pyoci.container.kill",
     "delete": ALWAYS + STATUS + REMOVE,
 }
 
@@ -50,7 +51,7 @@ def imported(pyoci: Runtime, command: str, *arguments: str) -> set[str]:
         report.seek(0)
         text = report.read()
     assert run.returncode == 0, text
-    bare = subprocess.run([*python, "-c", "import os, gc"], capture_output=True, text=True, check=True)
+    bare = subprocess.run([*python, "-c", "pass"], capture_output=True, text=True, check=True)
     return names(text) - names(bare.stderr)
 
 

@@ -306,6 +306,7 @@ os.write(1, " ".join(sorted(set(sys.modules) - before)).encode())
         "pyoci",
         "pyoci.errors",
         "pyoci.jsontext",
+        "pyoci.paths",
         "pyoci.spec",
         "pyoci.spec._validator",
         "pyoci.spec.bundle",
