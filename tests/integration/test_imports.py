@@ -36,7 +36,7 @@ PINNED = {
     "state": ALWAYS + STATUS,
     "start": ALWAYS + STATUS + " pyoci.container.start pyoci.container.delete select",
     "kill": ALWAYS + STATUS + " pyoci.container.kill",
-    "delete": ALWAYS + STATUS + REMOVE,
+    "delete": ALWAYS + STATUS + " " + REMOVE,
 }
 
 
