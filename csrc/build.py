@@ -29,6 +29,7 @@ INIT_SOURCES = [
     "security.c",
     "hook.c",
     "hooks.c",
+    "signals.c",
 ]
 C_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
 

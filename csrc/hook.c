@@ -1,4 +1,5 @@
 #include "hook.h"
+#include "signals.h"
 #include "syscalls.h"
 
 #include <errno.h>
@@ -31,17 +32,6 @@ static int state_file(const char *state, size_t size)
 		return -1;
 	}
 	return fd;
-}
-
-static void reset_signals(void)
-{
-	struct sigaction action = { .sa_handler = SIG_DFL };
-	sigset_t none;
-
-	for (int number = 1; number < NSIG; number++)
-		sigaction(number, &action, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* Between fork and exec. Standard output goes where our standard error would: to the memfd that keeps it. */

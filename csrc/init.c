@@ -1,4 +1,5 @@
 #include "init.h"
+#include "signals.h"
 #include "syscalls.h"
 
 #include <errno.h>
@@ -6,7 +7,6 @@
 #include <limits.h>
 #include <linux/close_range.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -41,18 +41,6 @@ static int execute_step(struct init *init, const struct step *step)
 	}
 	errno = ENOSYS;
 	return step_failed(init, "plan", "unknown step");
-}
-
-/* Python ignores SIGPIPE and SIGXFSZ, and an engine may have blocked what it likes; the container starts clean. */
-static void reset_signals(void)
-{
-	struct sigaction action = { .sa_handler = SIG_DFL };
-	sigset_t none;
-
-	for (int number = 1; number < NSIG; number++)
-		sigaction(number, &action, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* PR_SET_PDEATHSIG was set before this program was executed. If the host side died even before that, nobody will ever

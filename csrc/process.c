@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,9 @@ int step_set_user(struct init *init, const struct step *step)
 		return step_failed(init, "setresuid", "");
 	if (prctl(PR_SET_KEEPCAPS, 0) != 0)
 		return step_failed(init, "prctl", "PR_SET_KEEPCAPS");
+	/* A change of identity clears it, prctl(2); it is wanted until the container is ready. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+		return step_failed(init, "prctl", "PR_SET_PDEATHSIG");
 	return 0;
 }
 
