@@ -55,7 +55,8 @@ class Relay:
 
         if posix.isatty(0):
             self._saved = termios.tcgetattr(0)
-            tty.setraw(0)
+            # Not TCSAFLUSH: what was typed ahead is for the program.
+            tty.setraw(0, termios.TCSADRAIN)
         self.resize()
 
     def resize(self) -> None:
