@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -40,6 +41,8 @@ static void become_hook(const char *path, char *const argv[], char *const envp[]
 	int error;
 
 	setpgid(0, 0);
+	/* A hook whose runtime is killed would go on with nobody to wait for it. What it left in the background stays. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	reset_signals();
 	if (dup2(input, 0) == 0 && dup2(output, 1) == 1 && dup2(output, 2) == 2) {
 		sys_close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC);

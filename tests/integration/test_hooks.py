@@ -1,6 +1,7 @@
 """Hooks: their order, what they are told, and what their failure does; config.md, "POSIX-platform Hooks"."""
 
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,32 @@ def test_a_hook_that_cannot_be_executed_is_an_error_that_names_it(
 ) -> None:
     here = bundle(hooks={"createRuntime": [{"path": path}]})
     assert path in pyoci.fails("create", "--bundle", here, new_id())
+
+
+@pytest.mark.peers_differ(crun="has no lock to wait for", runc="has no lock to wait for")
+def test_a_create_that_hangs_in_a_hook_is_ended_by_a_forced_delete(
+    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    note = tmp_path / "hook-pid"
+    hook = {
+        "path": "/bin/sh",
+        "args": ["sh", "-c", f"echo $$ >{note}.new; mv {note}.new {note}; exec sleep 100"],
+    }
+    here = bundle(hooks={"createRuntime": [hook]}, process={"args": ["true"]})
+    container = new_id()
+    creator = pyoci.popen("create", "--bundle", here, container, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while not note.exists():
+            assert time.monotonic() < deadline, "the hook was not run"
+            time.sleep(0.01)
+        assert pyoci.state(container)["status"] == "creating"
+        pyoci("delete", "--force", container)
+    finally:
+        creator.kill()
+        creator.wait()
+    hook_process = Path("/proc") / note.read_text().strip()
+    while hook_process.exists() and "Z" not in (hook_process / "stat").read_text().split(")")[1][:3]:
+        assert time.monotonic() < deadline, "the hook goes on"
+        time.sleep(0.01)
+    assert "does not exist" in pyoci.fails("state", container)
