@@ -36,7 +36,7 @@ LIMITS: dict[str, tuple[dict[str, Any], str, tuple[str, str], tuple[str, str]]] 
         ("cpu.cfs_period_us", "50000"),
         ("cpu.max", "20000 50000"),
     ),
-    "cpu.shares": ({"cpu": {"shares": 2048}}, "cpu", ("cpu.shares", "2048"), ("cpu.weight", "170")),
+    "cpu.shares": ({"cpu": {"shares": 2048}}, "cpu", ("cpu.shares", "2048"), ("cpu.weight", "174")),
     "cpu.cpus": ({"cpu": {"cpus": "0"}}, "cpuset", ("cpuset.cpus", "0"), ("cpuset.cpus", "0")),
     "pids.limit": ({"pids": {"limit": 10}}, "pids", ("pids.max", "10"), ("pids.max", "10")),
     "pids.unlimited": ({"pids": {"limit": -1}}, "pids", ("pids.max", "max"), ("pids.max", "max")),
@@ -77,7 +77,8 @@ def test_half_a_mebibyte_of_memory_starts_true(pyoci: Runtime, bundle: MakeBundl
 def test_the_cgroups_path_is_the_configs(pyoci: Runtime, bundle: MakeBundle, path: str) -> None:
     wanted = path.format(id=host.TAG)
     cgroup = host.cgroup_of(launched(pyoci, bundle, cgroupsPath=wanted), "memory")
-    assert cgroup == host.CGROUPS / "memory" / wanted[1:]
+    base = host.CGROUPS / "memory"
+    assert cgroup == (base if base.is_dir() else host.CGROUPS) / wanted[1:]
     pyoci.remove_all()
     # A parent that `create` had to make goes as well; crun and runc leave it, so the leak check is pyoci's.
     if pyoci.path.name in ("crun", "runc"):
