@@ -21,10 +21,10 @@ from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime, sleep
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "tests"))
+sys.path.insert(0, str(REPOSITORY))
 
-from bundles import make_bundle  # noqa: E402
-from peers import legacy_hierarchies  # noqa: E402
+from conformance.bundles import make_bundle  # noqa: E402
+from conformance.peers import legacy_hierarchies  # noqa: E402
 
 OPERATIONS = ("create", "state", "start", "kill", "delete")
 DEFAULT_RUNTIMES = (REPOSITORY / ".venv/bin/pyoci", Path("/usr/bin/crun"), Path("/usr/bin/runc"))

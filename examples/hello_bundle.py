@@ -4,9 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bundles import make_bundle
+from conformance.bundles import make_bundle
 
 NAMESPACES = ("pid", "net", "ipc", "uts", "mnt", "cgroup", "user")
 MEMORY_LIMIT = 64 << 20

@@ -212,7 +212,9 @@ def read_state(directory: str) -> "dict[str, Any]":
     finally:
         posix.close(fd)
     state = jsontext.parse(data, path)
-    return state if isinstance(state, dict) else {}
+    if not isinstance(state, dict):
+        raise Error(f"{path}: is damaged")
+    return state
 
 
 def write_file(path: str, data: bytes, mode: int) -> None:

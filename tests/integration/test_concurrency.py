@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .runtime import Runtime, new_id
+from conformance.runtime import Runtime, new_id
 
 
 @pytest.mark.peers_differ(runc="a loser may take the winner's entry away")

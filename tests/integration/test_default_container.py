@@ -5,11 +5,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from bundles import CAPABILITIES, DEFAULT_CONFIG
 
-from . import host
+from conformance import host
+from conformance.bundles import CAPABILITIES, DEFAULT_CONFIG
+from conformance.runtime import Runtime
+
 from .conftest import bundle_factory
-from .runtime import Runtime
 
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 LINKS = {
@@ -26,7 +27,9 @@ FLAGS = {"nosuid", "nodev", "noexec", "ro", "relatime"}
 @pytest.fixture(scope="module")
 def pid(shared_pyoci: Runtime, tmp_path_factory: pytest.TempPathFactory) -> int:
     """The running container's process."""
-    here = bundle_factory(tmp_path_factory.mktemp("bundles"))(process={"args": ["sleep", "1000"]})
+    here = bundle_factory(tmp_path_factory.mktemp("bundles"), shared_pyoci.path)(
+        process={"args": ["sleep", "1000"]}
+    )
     return shared_pyoci.pid(shared_pyoci.launch(here))
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import config, mounts, namespaces, write_config
+
+from conformance.bundles import config, mounts, namespaces, write_config
+from conformance.runtime import Runtime, new_id
 
 from .conftest import MakeBundle
-from .runtime import Runtime, new_id
 
 
 def test_start_reports_a_missing_executable(pyoci: Runtime, bundle: MakeBundle) -> None:

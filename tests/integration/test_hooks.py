@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import bound, mounts
+
+from conformance.bundles import bound, mounts
+from conformance.runtime import Runtime, new_id
 
 from .conftest import MakeBundle
-from .runtime import Runtime, new_id
 
 HOST_HOOKS = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
 CREATE_HOOKS = ("prestart", "createRuntime", "createContainer")

@@ -4,7 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .runtime import Runtime, new_id
+from conformance.runtime import Runtime, new_id
 
 FORBIDDEN = {
     "os",

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from . import host
-from .runtime import Runtime, new_id
+from conformance import host
+from conformance.runtime import Runtime, new_id
 
 CYCLES = int(os.environ.get("PYOCI_TEST_CYCLES", "200"))
 SEED = int(os.environ.get("PYOCI_TEST_SEED", "1"))

@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from bundles import bound, mounts
 
-from . import host
+from conformance import host
+from conformance.bundles import bound, mounts
+from conformance.runtime import Runtime, new_id
+
 from .conftest import MakeBundle
-from .runtime import Runtime, new_id
 
 
 @pytest.fixture

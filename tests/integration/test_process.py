@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import mounts, namespaces
 
-from . import host
+from conformance import host
+from conformance.bundles import mounts, namespaces
+from conformance.runtime import Runtime
+
 from .conftest import MakeBundle
-from .runtime import Runtime
 
 BITS = {
     "CAP_CHOWN": 0,

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from . import host
+from conformance import host
+from conformance.runtime import Runtime
+
 from .conftest import MakeBundle
-from .runtime import Runtime
 
 MIB = 1 << 20
 # resources, controller, the file and its content of version 1, and of version 2

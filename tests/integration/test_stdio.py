@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from conformance.runtime import Runtime, new_id
+
 from .conftest import MakeBundle
-from .runtime import Runtime, new_id
 
 
 def descriptors(pid: int) -> dict[int, str]:

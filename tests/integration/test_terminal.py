@@ -11,8 +11,9 @@ import time
 from fcntl import ioctl
 from pathlib import Path
 
+from conformance.runtime import Runtime, new_id
+
 from .conftest import MakeBundle
-from .runtime import Runtime, new_id
 
 TIMEOUT_S = 20.0
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conformance.bundles import config, mounts
 from pyoci.cgroups import layout
 from pyoci.errors import ConfigError
 from pyoci.host import Host
@@ -22,7 +23,6 @@ from pyoci.plan.compile import Compilation, compile_plan
 from pyoci.plan.plan import Plan
 from pyoci.plan.seccomp import Filter
 from pyoci.plan.steps import STEPS
-from tests.bundles import config, mounts
 
 V1 = (
     b"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"

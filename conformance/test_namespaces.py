@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bundles import namespaces
 
-from .conftest import MakeBundle
+from .bundles import namespaces
+from .fixtures import MakeBundle
 from .runtime import Runtime, new_id
 
 # The type in config.json and the name below /proc/PID/ns.
@@ -31,25 +31,25 @@ def helper() -> Iterator[int]:
 
 @pytest.mark.parametrize("kind", ["network", "ipc", "uts", "pid", "cgroup"])
 def test_a_container_joins_the_namespace_at_the_path(
-    pyoci: Runtime, bundle: MakeBundle, helper: int, kind: str
+    runtime: Runtime, bundle: MakeBundle, helper: int, kind: str
 ) -> None:
     path = f"/proc/{helper}/ns/{FILES[kind]}"
     changes = {} if kind != "uts" else {"hostname": None}
     here = bundle(
         process={"args": ["sleep", "1000"]}, linux={"namespaces": namespaces(**{kind: path})}, **changes
     )
-    pid = pyoci.pid(pyoci.launch(here))
+    pid = runtime.pid(runtime.launch(here))
     for other, name in FILES.items():
         joined = os.readlink(f"/proc/{pid}/ns/{name}") == os.readlink(f"/proc/{helper}/ns/{name}")
         assert joined == (other == kind), other
 
 
 def test_a_container_joins_several_namespaces_at_once(
-    pyoci: Runtime, bundle: MakeBundle, helper: int
+    runtime: Runtime, bundle: MakeBundle, helper: int
 ) -> None:
     joined = {kind: f"/proc/{helper}/ns/{FILES[kind]}" for kind in ("network", "ipc", "uts", "pid")}
     here = bundle(process={"args": ["sleep", "1000"]}, linux={"namespaces": namespaces(**joined)})
-    pid = pyoci.pid(pyoci.launch(here))
+    pid = runtime.pid(runtime.launch(here))
     for kind in joined:
         name = FILES[kind]
         assert os.readlink(f"/proc/{pid}/ns/{name}") == os.readlink(f"/proc/{helper}/ns/{name}")
@@ -57,54 +57,63 @@ def test_a_container_joins_several_namespaces_at_once(
 
 
 def test_a_joined_pid_namespace_outlives_the_container(
-    pyoci: Runtime, bundle: MakeBundle, helper: int
+    runtime: Runtime, bundle: MakeBundle, helper: int
 ) -> None:
     linux = {"namespaces": namespaces(pid=f"/proc/{helper}/ns/pid")}
-    container = pyoci.launch(bundle(process={"args": ["sleep", "1000"]}, linux=linux))
-    pyoci.finish(container)
+    container = runtime.launch(bundle(process={"args": ["sleep", "1000"]}, linux=linux))
+    runtime.finish(container)
     os.kill(helper, 0)
 
 
 @pytest.mark.parametrize("kind", ["network", "ipc", "uts", "pid", "cgroup"])
 def test_a_namespace_of_another_type_is_an_error(
-    pyoci: Runtime, bundle: MakeBundle, helper: int, kind: str
+    runtime: Runtime, bundle: MakeBundle, helper: int, kind: str
 ) -> None:
     wrong = "ipc" if kind != "ipc" else "uts"
     path = f"/proc/{helper}/ns/{FILES[wrong]}"
-    refused(pyoci, bundle, **{kind: path})
+    refused(runtime, bundle, **{kind: path})
 
 
 @pytest.mark.parametrize("path", ["/no/such/namespace", "/etc/passwd", "proc/self/ns/net"])
 @pytest.mark.peers_differ(crun="takes a relative path", runc="takes a relative path")
-def test_a_path_that_is_no_namespace_is_an_error(pyoci: Runtime, bundle: MakeBundle, path: str) -> None:
-    assert path in refused(pyoci, bundle, network=path)
+def test_a_path_that_is_no_namespace_is_an_error(runtime: Runtime, bundle: MakeBundle, path: str) -> None:
+    assert path in refused(runtime, bundle, network=path)
 
 
-def test_a_namespace_that_is_not_listed_is_the_callers(pyoci: Runtime, bundle: MakeBundle) -> None:
+@pytest.mark.shows("linux.namespaces")
+def test_a_namespace_that_is_not_listed_is_the_callers(runtime: Runtime, bundle: MakeBundle) -> None:
     here = bundle(process={"args": ["sleep", "1000"]}, linux={"namespaces": namespaces("network", "ipc")})
-    pid = pyoci.pid(pyoci.launch(here))
+    pid = runtime.pid(runtime.launch(here))
     for name in ("net", "ipc"):
         assert os.readlink(f"/proc/{pid}/ns/{name}") == os.readlink(f"/proc/self/ns/{name}")
 
 
 @pytest.mark.parametrize("operation", ["kill", "delete"])
 def test_the_hosts_pid_namespace_does_not_keep_processes_alive(
-    pyoci: Runtime, bundle: MakeBundle, operation: str
+    runtime: Runtime, bundle: MakeBundle, operation: str
 ) -> None:
     script = "sleep 1000 & sleep 1000 & wait"
     linux = {"namespaces": namespaces("pid")}
-    container = pyoci.launch(bundle(process={"args": ["sh", "-c", script]}, linux=linux))
+    container = runtime.launch(bundle(process={"args": ["sh", "-c", script]}, linux=linux))
     if operation == "kill":
-        pyoci("kill", "--all", container, "KILL")
-        pyoci.await_status(container, "stopped")
-        pyoci("delete", container)
+        runtime("kill", "--all", container, "KILL")
+        runtime.await_status(container, "stopped")
+        runtime("delete", container)
     else:
-        pyoci("delete", "--force", container)
+        runtime("delete", "--force", container)
 
 
-def refused(pyoci: Runtime, bundle: MakeBundle, **paths: str) -> str:
+@pytest.mark.refuses("linux.namespaces")
+@pytest.mark.parametrize("listed", [[{"type": "uts"}, {"type": "uts"}], [{"type": "universe"}], [{}]])
+def test_a_type_that_is_twice_there_or_is_none_is_an_error(
+    runtime: Runtime, bundle: MakeBundle, listed: list[dict[str, str]]
+) -> None:
+    runtime.fails("create", "--bundle", bundle(linux={"namespaces": namespaces("uts") + listed}), new_id())
+
+
+def refused(runtime: Runtime, bundle: MakeBundle, **paths: str) -> str:
     """What `create` says of these namespaces; nothing may be there after it."""
     here = bundle(process={"args": ["sleep", "1000"]}, linux={"namespaces": namespaces(**paths)})
-    error = pyoci.fails("create", "--bundle", here, new_id())
-    assert os.listdir(pyoci.root) == []
+    error = runtime.fails("create", "--bundle", here, new_id())
+    assert os.listdir(runtime.root) == []
     return error

@@ -1,6 +1,6 @@
 """Bundles made on the spot, without a download, for the tests, the benchmark and `make hello`.
 
-    python tests/bundles.py DIRECTORY [PROGRAM [ARGUMENT...]]
+    python conformance/bundles.py DIRECTORY [PROGRAM [ARGUMENT...]]
 
 writes one. The root filesystem is a statically linked busybox (Debian: busybox-static) with a link for each
 of its applets; where there is none, the host's /usr is bound read-only instead.
