@@ -22,6 +22,7 @@ INIT_SOURCES = [
     "conversation.c",
     "cgroups.c",
     "namespaces.c",
+    "births.c",
     "root.c",
     "mounts.c",
     "console.c",

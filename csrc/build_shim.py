@@ -25,6 +25,8 @@ int spawn_init(const struct spawn_request *request, int *pid, int *pidfd, const 
 
 int seal_program(const char *path);
 
+int umount2(const char *target, int flags);
+
 #define HOOK_OUTPUT_MAX ...
 struct hook_result {
     const char *call;
@@ -49,6 +51,8 @@ PREAMBLE = """
 #include "plan.h"
 #include "seal.h"
 #include "spawn.h"
+
+#include <sys/mount.h>
 
 
 static bool plan_is_sound(const char *data, size_t size)

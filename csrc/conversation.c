@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-static int send_message(int socket, const struct message *message, const struct init *init, const char *origin)
+int send_message(int socket, const struct message *message, const struct init *init, const char *origin)
 {
 	const char *call = init->call ? init->call : "";
 	struct iovec parts[] = {
@@ -33,8 +33,7 @@ void report_failure(struct init *init, const struct step *step)
 		send_message(init->conversation, &message, init, step->origin);
 }
 
-/* False if the other side is gone, or says anything but "go on". */
-static bool go_ahead(int socket)
+bool go_ahead(int socket)
 {
 	char answer = 0;
 	ssize_t length;
@@ -45,7 +44,7 @@ static bool go_ahead(int socket)
 	return length == 1 && answer == 'g';
 }
 
-static int say_and_wait(struct init *init, const struct step *step, enum message_kind kind, uint32_t value)
+int say_and_wait(struct init *init, const struct step *step, enum message_kind kind, uint32_t value)
 {
 	struct message message = { kind, step->number, 0, value };
 

@@ -45,7 +45,7 @@ static int execute_step(struct init *init, const struct step *step)
 
 /* PR_SET_PDEATHSIG was set before this program was executed. If the host side died even before that, nobody will ever
  * answer: its end of the conversation is closed. */
-static bool host_is_gone(const struct init *init)
+bool host_is_gone(const struct init *init)
 {
 	struct pollfd conversation = { .fd = init->conversation };
 
@@ -67,7 +67,7 @@ static bool open_plan(struct init *init)
 
 int main(int argc, char **argv)
 {
-	struct init init = { .root = -1, .proc = -1, .empty = -1 };
+	struct init init = { .root = -1, .host_proc = -1, .proc = -1, .empty = -1 };
 	struct step step = { .origin = "" };
 
 	if (argc < 2 || (init.base = atoi(argv[1])) < 3)
@@ -89,6 +89,7 @@ int main(int argc, char **argv)
 		return 125;
 	}
 	sys_close_range((unsigned int)slot(&init, init.plan.slots), UINT_MAX, 0);
+	init.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	while (plan_next(&init.plan, &step)) {
 		if (execute_step(&init, &step) == 0)

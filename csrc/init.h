@@ -17,7 +17,11 @@ enum message_kind {
 	MESSAGE_FAILED = 3,
 	MESSAGE_CONSOLE = 4, /* with the terminal's other end */
 	MESSAGE_STARTING = 5, /* on a start connection: the program is about to be executed */
+	MESSAGE_BORN = 6, /* value: the pid of the child that goes on in our place, not ours but the host side's */
 };
+
+/* What an ask is about, beside what the plan says (ask-host). */
+enum { STAGE_NAMESPACES_READY = 1, STAGE_ID_MAPS = 2 };
 
 struct message {
 	uint32_t kind;
@@ -31,6 +35,8 @@ struct init {
 	int base;	    /* the descriptor of slot 0; those from 3 up to here belong to the user's program */
 	int root;	    /* the root filesystem, O_PATH; -1 before open-root */
 	const char *root_path; /* on the host */
+	int host_proc;	    /* the host's /proc, opened before any namespace was entered */
+	uint64_t joined;    /* the namespaces that were joined, CLONE_NEW* */
 	int conversation;   /* where failures are reported to; -1 when nobody listens any more */
 	int proc;	    /* a procfs of our own, attached nowhere; -1 before it is needed */
 	int empty;	    /* an empty read-only directory, mounted over masked directories; -1 before the first */
@@ -58,9 +64,20 @@ int step_failed_with(struct init *init, const char *call, const char *subject, u
 #include "steps.def"
 #undef STEP
 
+/* init.c: nobody will ever answer, the host side's end of the conversation is closed. */
+bool host_is_gone(const struct init *init);
+
 /* conversation.c */
 void report_failure(struct init *init, const struct step *step);
+int send_message(int socket, const struct message *message, const struct init *init, const char *origin);
+/* False if the other side is gone, or says anything but "go on". */
+bool go_ahead(int socket);
+int say_and_wait(struct init *init, const struct step *step, enum message_kind kind, uint32_t value);
 int send_console(struct init *init, const struct step *step, int terminal);
+
+/* births.c */
+int open_own_file(const struct init *init, const char *path, int flags);
+int keep_death_signal(struct init *init);
 
 /* root.c: paths inside the root filesystem. Each resolves like the container itself would, and never leaves the root. */
 int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve);

@@ -32,18 +32,43 @@ int step_set_propagation(struct init *init, const struct step *step)
 	return 0;
 }
 
+static int set_propagation(struct init *init, int tree, uint64_t propagation, const char *subject)
+{
+	unsigned int recursive = propagation & PROPAGATION_RECURSIVE ? AT_RECURSIVE : 0;
+
+	if (propagation == 0)
+		return 0;
+	if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | recursive, 0, 0, propagation & ~PROPAGATION_RECURSIVE) != 0)
+		return step_failed(init, "mount_setattr", subject);
+	return 0;
+}
+
+/* The container's user may not be able to go there later: the way leads through directories of the host's. A clone of the
+ * mount namespace takes the working directory along, as a place in the new one. */
+int step_go_to_root(struct init *init, const struct step *step)
+{
+	if (chdir(step->args[0].s) != 0)
+		return step_failed(init, "open", step->args[0].s);
+	return 0;
+}
+
+enum { ROOT_IS_HERE = 1, ROOT_IS_PRIVATE = 2 };
+
 int step_open_root(struct init *init, const struct step *step)
 {
 	int directory;
 
 	init->root_path = step->args[0].s;
-	directory = open(init->root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	directory = open(step->args[1].u & ROOT_IS_HERE ? "." : init->root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
 		return step_failed(init, "open", init->root_path);
 	init->root =
 		sys_open_tree(directory, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (init->root < 0)
 		return step_failed(init, "open_tree", init->root_path);
+	/* In the host's tree a mount below it would appear at its peer's place, too. */
+	if ((step->args[1].u & ROOT_IS_PRIVATE) && set_propagation(init, init->root, MS_PRIVATE | MS_REC, "/") != 0)
+		return -1;
 	if (attach(init, init->root, directory, init->root_path) != 0)
 		return -1;
 	close(directory);
@@ -63,17 +88,6 @@ static int set_attributes(struct init *init, int tree, uint64_t set, uint64_t cl
 	if ((set | clear) == 0)
 		return 0;
 	if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | recursive, set, clear, 0) != 0)
-		return step_failed(init, "mount_setattr", subject);
-	return 0;
-}
-
-static int set_propagation(struct init *init, int tree, uint64_t propagation, const char *subject)
-{
-	unsigned int recursive = propagation & PROPAGATION_RECURSIVE ? AT_RECURSIVE : 0;
-
-	if (propagation == 0)
-		return 0;
-	if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | recursive, 0, 0, propagation & ~PROPAGATION_RECURSIVE) != 0)
 		return step_failed(init, "mount_setattr", subject);
 	return 0;
 }

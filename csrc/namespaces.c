@@ -1,20 +1,51 @@
 #include "init.h"
 #include "syscalls.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/stat.h>
 
+enum { JOIN_IF_ALLOWED = 1 };
+
+/* setns(2) refuses the user namespace that we are in. */
+static bool is_own_user_namespace(const struct init *init, int namespace)
+{
+	struct stat theirs, ours;
+	int fd = open_own_file(init, "self/ns/user", O_RDONLY);
+	bool same = fd >= 0 && fstat(fd, &ours) == 0 && fstat(namespace, &theirs) == 0 &&
+		    ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+
+	if (fd >= 0)
+		close(fd);
+	return same;
+}
+
+/* A namespace that belongs to the host's user namespace can be joined before we enter the container's own, one that belongs to
+ * that after it: so each is tried before, if there is a user namespace, and those that are left after. */
 int step_join_namespace(struct init *init, const struct step *step)
 {
 	int namespace = slot(init, step->args[0].f);
+	uint32_t type = step->args[1].u;
 
+	if (init->joined & type)
+		return 0;
 	/* The kernel refuses a namespace of another type than the one named: EINVAL, setns(2). */
-	if (setns(namespace, (int)step->args[1].u) != 0)
+	if (setns(namespace, (int)type) != 0) {
+		int error = errno;
+
+		if (error == EPERM && step->args[3].u == JOIN_IF_ALLOWED)
+			return 0;
+		if (type == CLONE_NEWUSER && is_own_user_namespace(init, namespace))
+			return 0;
+		errno = error;
 		return step_failed(init, "setns", step->args[2].s);
+	}
+	init->joined |= type;
 	close(namespace);
-	return 0;
+	return type == CLONE_NEWUSER ? keep_death_signal(init) : 0;
 }
 
 int step_unshare(struct init *init, const struct step *step)
@@ -74,14 +105,4 @@ int step_set_sysctl(struct init *init, const struct step *step)
 	close(fd);
 	close(directory);
 	return written ? 0 : -1;
-}
-
-int step_assume_root(struct init *init, const struct step *step)
-{
-	(void)step;
-	if (setresgid(0, 0, 0) != 0)
-		return step_failed(init, "setresgid", "0");
-	if (setresuid(0, 0, 0) != 0)
-		return step_failed(init, "setresuid", "0");
-	return 0;
 }

@@ -16,12 +16,11 @@
 
 static const char default_path[] = "/bin:/usr/bin"; /* execvp(3) */
 
-/* Executed while the host's own /proc is still the one that we see. */
 int step_set_oom_score_adj(struct init *init, const struct step *step)
 {
-	static const char path[] = "/proc/self/oom_score_adj";
+	static const char path[] = "self/oom_score_adj";
 	size_t length = strlen(step->args[0].s);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fd = open_own_file(init, path, O_WRONLY);
 
 	if (fd < 0)
 		return step_failed(init, "open", path);
@@ -74,6 +73,18 @@ int step_set_umask(struct init *init, const struct step *step)
 	return 0;
 }
 
+static bool setgroups_is_denied(const struct init *init)
+{
+	char text[4] = "";
+	int fd = open_own_file(init, "self/setgroups", O_RDONLY);
+	bool denied = fd >= 0 && read(fd, text, sizeof(text)) == sizeof(text) && memcmp(text, "deny", 4) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	errno = EPERM;
+	return denied;
+}
+
 int step_set_groups(struct init *init, const struct step *step)
 {
 	size_t count = step->args[0].b.length / sizeof(gid_t);
@@ -84,7 +95,8 @@ int step_set_groups(struct init *init, const struct step *step)
 		return step_failed(init, "setgroups", "");
 	}
 	memcpy(groups, step->args[0].b.data, count * sizeof(gid_t));
-	if (setgroups(count, groups) != 0)
+	/* Where a user without privileges wrote the map, nobody may drop groups: user_namespaces(7). */
+	if (setgroups(count, groups) != 0 && (count > 0 || errno != EPERM || !setgroups_is_denied(init)))
 		return step_failed(init, "setgroups", "");
 	return 0;
 }
@@ -97,15 +109,12 @@ int step_set_user(struct init *init, const struct step *step)
 	if (prctl(PR_SET_KEEPCAPS, 1) != 0)
 		return step_failed(init, "prctl", "PR_SET_KEEPCAPS");
 	if (setresgid(gid, gid, gid) != 0)
-		return step_failed(init, "setresgid", "");
+		return step_failed_with(init, "setresgid", "", gid);
 	if (setresuid(uid, uid, uid) != 0)
-		return step_failed(init, "setresuid", "");
+		return step_failed_with(init, "setresuid", "", uid);
 	if (prctl(PR_SET_KEEPCAPS, 0) != 0)
 		return step_failed(init, "prctl", "PR_SET_KEEPCAPS");
-	/* A change of identity clears it, prctl(2); it is wanted until the container is ready. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
-		return step_failed(init, "prctl", "PR_SET_PDEATHSIG");
-	return 0;
+	return keep_death_signal(init);
 }
 
 static const char *search_path(char *const env[])

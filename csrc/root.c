@@ -297,6 +297,14 @@ int step_pivot_root(struct init *init, const struct step *step)
 	return 0;
 }
 
+int step_change_root(struct init *init, const struct step *step)
+{
+	(void)step;
+	if (fchdir(init->root) != 0 || chroot(".") != 0 || chdir("/") != 0)
+		return step_failed(init, "chroot", init->root_path);
+	return 0;
+}
+
 /* Without pivot_root the host's mounts stay below us: a full /proc or /sys among them would show through to whoever can
  * mount (runc's advisory on --no-pivot). Take each away, or cover it where it can't be. */
 static int hide_host_mount(struct init *init, char *line)

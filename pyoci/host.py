@@ -19,15 +19,19 @@ class Host:
     Attributes:
         capabilities: the mask of those that this process has, and so can give.
         layout: the cgroup hierarchies.
+        rootless: whether we aren't the host's root: another user, or root of a user namespace only.
         environment: what hooks without an `env` of their own inherit.
     """
 
-    __slots__ = ("capabilities", "environment", "layout")
+    __slots__ = ("capabilities", "environment", "layout", "rootless")
 
-    def __init__(self, capabilities: int, layout: "Layout", environment: "list[str]") -> None:
+    def __init__(
+        self, capabilities: int, layout: "Layout", environment: "list[str]", rootless: bool = False
+    ) -> None:
         self.capabilities = capabilities
         self.layout = layout
         self.environment = environment
+        self.rootless = rootless
 
 
 def read() -> Host:
@@ -36,7 +40,7 @@ def read() -> Host:
     Raises Error if its kernel is too old for pyoci.
     """
     _check_kernel(posix.uname().release)
-    return Host(_permitted_capabilities(), layout.read(), environment())
+    return Host(_permitted_capabilities(), layout.read(), environment(), is_rootless())
 
 
 def _check_kernel(release: str) -> None:
@@ -45,6 +49,15 @@ def _check_kernel(release: str) -> None:
     if major.isdigit() and minor.isdigit() and (int(major), int(minor)) < MINIMUM_KERNEL:
         wanted = ".".join(map(str, MINIMUM_KERNEL))
         raise Error(f"Linux {release} is too old: pyoci needs {wanted} or later (mount_setattr, cgroup.kill)")
+
+
+def is_rootless() -> bool:
+    """Whether this process isn't the host's root."""
+    if posix.geteuid() != 0:
+        return True
+    with open("/proc/self/uid_map", "rb", buffering=0) as uid_map:
+        # The initial user namespace maps all 32 bits but the last, user_namespaces(7).
+        return uid_map.read(256).split() != [b"0", b"0", b"4294967295"]
 
 
 def _permitted_capabilities() -> int:

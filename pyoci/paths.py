@@ -46,6 +46,16 @@ def make_directories(path: str, mode: int) -> None:
         posix.mkdir(path, mode)
 
 
+def find_program(name: str) -> "str | None":
+    """Where PATH has a program of that name."""
+    path = posix.environ.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin").decode("utf-8", "surrogateescape")
+    for directory in path.split(":"):
+        candidate = f"{directory}/{name}"
+        if directory.startswith("/") and posix.access(candidate, posix.X_OK):
+            return candidate
+    return None
+
+
 def encode(text: str) -> bytes:
     """A path or argument as the kernel has it (os.fsencode)."""
     return text.encode("utf-8", "surrogateescape")

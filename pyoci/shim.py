@@ -33,6 +33,15 @@ def seal(path: str) -> int:
     return _descriptor(_lib.seal_program(encode(path)), path)
 
 
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+
+
+def unmount(path: str) -> None:
+    """Take away the mount at a path and all below it; what is still in use stays until it isn't. Raises OSError."""
+    if _lib.umount2(encode(path), MNT_DETACH | UMOUNT_NOFOLLOW) != 0:
+        raise OSError(_ffi.errno, posix.strerror(_ffi.errno), path)
+
+
 class SpawnError(OSError):
     """The init couldn't be started.
 

@@ -36,8 +36,6 @@ def _refuse_what_is_missing(invocation: "Invocation") -> None:
             f'the cgroup manager "{manager}" is not supported yet by this version of pyoci',
             hint="without --systemd-cgroup and --cgroup-manager pyoci makes the cgroups itself (cgroupfs)",
         )
-    if given["rootless"] == "true":
-        raise Error("--rootless true is not supported yet by this version of pyoci")
 
 
 def create_command(invocation: "Invocation", log: "Log") -> int:
@@ -196,4 +194,5 @@ def _request(invocation: "Invocation", log: "Log") -> "Request":
         console=console,
         no_pivot=flags["no-pivot"],
         preserve_fds=flags["preserve-fds"],
+        rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
     )

@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-ASK, READY, FAILED, CONSOLE, STARTING = 1, 2, 3, 4, 5
+ASK, READY, FAILED, CONSOLE, STARTING, BORN = 1, 2, 3, 4, 5, 6
 NO_STEP = 0xFFFFFFFF
 GO_AHEAD = b"g"
 
@@ -19,10 +19,10 @@ class Message:
     """What the init said.
 
     Attributes:
-        kind: ASK, READY, FAILED, CONSOLE or STARTING.
+        kind: ASK, READY, FAILED, CONSOLE, STARTING or BORN.
         step: the number of the step; NO_STEP before the first.
         error: an errno.
-        value: depends on the kind: how far the init is, how a hook ended.
+        value: depends on the kind: how far the init is, how a hook ended, a pid.
         call, subject: the system call that failed, and what it was about.
         origin: the step's JSON pointer.
         descriptor: one that came along, or -1.

@@ -11,7 +11,7 @@ from pyoci.container import conversation, store
 from pyoci.container.identity import start_time
 from pyoci.errors import ConfigError, Error
 from pyoci.paths import absolute
-from pyoci.plan.compile import NAMESPACES_READY, Compilation, compile_plan
+from pyoci.plan.compile import ID_MAPS, NAMESPACES_READY, Compilation, compile_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Request:
         pid_file: where to write the pid, or None.
         console: what to do with the terminal's other end, a descriptor; None if there is nobody to take it.
         no_pivot, preserve_fds: see `Compilation`.
+        rootless: see `prepare`.
         warn: where warnings go.
     """
 
@@ -50,6 +51,7 @@ class Request:
         console: "Callable[[int], None] | None" = None,
         no_pivot: bool = False,
         preserve_fds: int = 0,
+        rootless: bool | None = None,
     ) -> None:
         self.root = root
         self.id = store.check_id(container_id)
@@ -59,6 +61,7 @@ class Request:
         self.console = console
         self.no_pivot = no_pivot
         self.preserve_fds = preserve_fds
+        self.rootless = rootless
 
 
 def prepare(
@@ -69,17 +72,21 @@ def prepare(
     no_pivot: bool = False,
     preserve_fds: int = 0,
     cache: str | None = None,
+    rootless: bool | None = None,
 ) -> "tuple[Compilation, Plan, Cgroups]":
     """Compile a bundle for this host, without making anything.
 
+    Arguments:
+        cache: where compiled filters are kept.
+        rootless: go on without cgroups that may not be made; None: if we aren't the host's root.
+
     Raises ConfigError or Error if that can't work here.
     """
-    from pyoci.cgroups import layout, tree
-
     facts = host.read()
     linux = bundle.config.get("linux") or {}
-    cgroup_path = layout.resolve(linux.get("cgroupsPath"), container_id)
-    groups = tree.open_for(facts.layout, cgroup_path)
+    if rootless is not None:
+        facts.rootless = rootless
+    groups = _open_cgroups(facts, linux, container_id)
     seccomp = None
     if linux.get("seccomp"):
         from pyoci.plan.seccomp import compile_profile
@@ -90,13 +97,26 @@ def prepare(
         facts,
         bundle=bundle.path,
         container_id=container_id,
-        cgroup_path=cgroup_path,
+        cgroup_path=groups.path,
         cgroup_files=groups.join_files(),
         seccomp=seccomp,
         no_pivot=no_pivot,
         preserved=preserve_fds,
     )
     return context, compile_plan(context), groups
+
+
+def _open_cgroups(facts: host.Host, linux: "dict[str, Any]", container_id: str) -> "Cgroups":
+    from pyoci.cgroups import layout, tree
+
+    path = layout.resolve(linux.get("cgroupsPath"), container_id)
+    if not facts.rootless:
+        return tree.open_for(facts.layout, path)
+    from pyoci.cgroups import unprivileged
+
+    if not linux.get("cgroupsPath"):
+        path = unprivileged.default_path(facts.layout, container_id) or path
+    return unprivileged.open_for(facts.layout, path, linux)
 
 
 def create(request: Request) -> "store.Entry":
@@ -141,6 +161,7 @@ def _create(request: Request) -> "store.Entry":
         no_pivot=request.no_pivot,
         preserve_fds=request.preserve_fds,
         cache=f"{request.root}/{store.SECCOMP_CACHE}",
+        rootless=request.rootless,
     )
     _check_console(request)
     for warning in plan.warnings:
@@ -186,7 +207,6 @@ class Birth:
         self.groups = groups
         self.entry = entry
         self.pid = 0
-        self.pidfd = -1
         self.hooks_ran = False
         self.descriptors: list[int] = []
         self.conversation: "Any" = None
@@ -199,7 +219,7 @@ class Birth:
             "id": self.request.id,
             "pid": 0,
             "bundle": self.request.bundle.path,
-            "rootfs": _root_path(config, self.request.bundle.path),
+            "rootfs": self.context.root_path,
             "created": _now(),
             "annotations": config.get("annotations") or {},
             "owner": posix.geteuid(),
@@ -209,13 +229,18 @@ class Birth:
             "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
             "pid_file": self.request.pid_file,
         }
+        if "mount" not in self.context.namespaces:
+            from pyoci.container import host_mounts
+
+            self.entry.state["mounts"] = host_mounts.record(self.context.root_path)
         self.entry.save()
         self.groups.create()
         if self.groups.record() != self.entry.state["cgroups"]:
             self.entry.state["cgroups"] = self.groups.record()
             self.entry.save()
         resources = self.context.linux.get("resources") or {}
-        self.groups.apply(resources)
+        if self.groups.groups:
+            self.groups.apply(resources)
         self._spawn()
         self._converse(resources)
 
@@ -233,7 +258,7 @@ class Birth:
         try:
             program = shim.seal(INIT)
             self.descriptors.append(program)
-            self.pid, self.pidfd = shim.spawn(
+            self.pid, pidfd = shim.spawn(
                 program,
                 slots,
                 name=self.request.id,
@@ -242,6 +267,7 @@ class Birth:
                 pid_namespace=pid_namespace,
                 cgroup=cgroup,
             )
+            self.descriptors.append(pidfd)
         except shim.SpawnError as error:
             raise self._spawn_failed(error) from None
         except OSError as error:
@@ -281,22 +307,40 @@ class Birth:
                 raise self._died()
             if message.kind == conversation.FAILED:
                 raise self._failed(message)
-            if message.kind == conversation.ASK and message.value == NAMESPACES_READY:
-                self._run_hooks("prestart", "created")
-                self._run_hooks("createRuntime", "creating")
+            if message.kind == conversation.ASK:
+                self._answer(message.value)
+            elif message.kind == conversation.BORN:
+                self._follow(message.value)
             elif message.kind == conversation.CONSOLE and self.request.console:
                 self.request.console(message.descriptor)
             elif message.kind == conversation.READY:
                 break
             conversation.go_ahead(self.conversation)
         # Only now: the device nodes are made, which the rules may forbid.
-        self.groups.apply_devices(resources.get("devices") or [])
+        if self.groups.groups:
+            self.groups.apply_devices(resources.get("devices") or [])
         self.entry.state["pid"] = self.pid
         self.entry.state["start_time"] = start_time(self.pid)
         self.entry.save()
         if self.request.pid_file:
             store.write_file(self.request.pid_file, str(self.pid).encode(), 0o644)
         conversation.go_ahead(self.conversation)
+
+    def _answer(self, stage: int) -> None:
+        """What the init asks for."""
+        if stage == ID_MAPS:
+            from pyoci.container import id_maps
+
+            assert self.plan.id_maps is not None
+            id_maps.write(self.pid, self.plan.id_maps)
+        elif stage == NAMESPACES_READY:
+            self._run_hooks("prestart", "created")
+            self._run_hooks("createRuntime", "creating")
+
+    def _follow(self, pid: int) -> None:
+        """A child of ours goes on in the init's place, which ends."""
+        self._reap()
+        self.pid = pid
 
     def _run_hooks(self, kind: str, status: str) -> None:
         hooks = (self.context.config.get("hooks") or {}).get(kind) or ()
@@ -337,14 +381,11 @@ class Birth:
             posix.kill(self.pid, SIGKILL)
             self._reap()
         failed: "list[str]" = []
-        try:
-            self.groups.kill()
-        except Error as error:
-            failed.append(error.message)
-        try:
-            self.groups.remove()
-        except Error as error:
-            failed.append(error.message)
+        for step in (self.groups.kill, self.groups.remove, self._unmount):
+            try:
+                step()
+            except Error as error:
+                failed.append(error.message)
         if self.request.pid_file and self.entry.state.get("start_time"):
             try:
                 posix.unlink(self.request.pid_file)
@@ -360,6 +401,12 @@ class Birth:
 
             run_poststop(self.entry, self.request.warn)
 
+    def _unmount(self) -> None:
+        if "mounts" in self.entry.state:
+            from pyoci.container import host_mounts
+
+            host_mounts.remove(self.entry.state["mounts"])
+
     def close(self) -> None:
         """Close what only the birth needed."""
         for fd in self.descriptors:
@@ -372,11 +419,6 @@ def _problem(pointer: str, message: str) -> ConfigError:
     from pyoci.errors import Problem
 
     return ConfigError([Problem(pointer, message)])
-
-
-def _root_path(config: "dict[str, Any]", bundle: str) -> str:
-    path: str = config["root"]["path"]
-    return path if path.startswith("/") else absolute(f"{bundle}/{path}")
 
 
 def _now() -> str:

@@ -85,6 +85,10 @@ def delete(entry: "Entry", *, force: bool, warn: "Callable[[str], None]") -> Non
         if force:
             groups.kill()
         groups.remove(PATIENCE_S if force else 1.0)
+    if "mounts" in entry.state:
+        from pyoci.container import host_mounts
+
+        host_mounts.remove(entry.state["mounts"])
     entry.remove()
     run_poststop(entry, warn)
 

@@ -27,6 +27,14 @@ MEANINGS = {
         "execve interpreter",
         errno.ENOENT,
     ): 'exec: "{subject}": no such file or directory (the interpreter of the program is missing)',
+    ("setns", errno.EPERM): '"{subject}" may not be joined from here (its user namespace is another)',
+    ("setresuid", errno.EINVAL): "user {value} has no mapping in the container's user namespace",
+    ("setresgid", errno.EINVAL): "group {value} has no mapping in the container's user namespace",
+    ("setgroups", errno.EINVAL): "a group has no mapping in the container's user namespace",
+    (
+        "setgroups",
+        errno.EPERM,
+    ): "additional groups may not be set in this user namespace (its setgroups is denied)",
     ("setns", errno.EINVAL): '"{subject}" is not a namespace of this type',
     ("fsopen", errno.ENODEV): 'this kernel has no filesystem type "{subject}"',
     ("open_tree", errno.ENOENT): '"{subject}" does not exist',
@@ -62,7 +70,7 @@ def sentence(message: "Message", step_name: str) -> str:
         subject = f'"{message.subject}": ' if message.subject else ""
         meaning = f"{subject}{posix.strerror(message.error).lower()}"
     else:
-        meaning = meaning.format(subject=message.subject)
+        meaning = meaning.format(subject=message.subject, value=message.value)
     return f"{meaning} ({step_name}: {call}: {code})"
 
 

@@ -46,14 +46,16 @@ def kill(entry: "Entry", signal: int, *, everything: bool = False) -> None:
     Raises Error if the container is neither created nor running.
     """
     now = status(entry)
-    if everything and signal == _signal.SIGKILL and now != "creating":
-        _cgroups(entry).kill()
+    groups = _cgroups(entry) if everything and now != "creating" else None
+    if groups and groups.groups and signal == _signal.SIGKILL:
+        groups.kill()
         return
     if now not in (CREATED, RUNNING):
         # containerd and CRI-O take "container not running" for "nothing to do".
         raise Error(f'cannot kill container "{entry.id}": container not running (it is {now})')
-    if everything:
-        for pid in _cgroups(entry).processes():
+    # Without cgroups (rootless) only the first process is known.
+    if groups and groups.groups:
+        for pid in groups.processes():
             _send(entry, pid, signal, must=False)
         return
     _send(entry, entry.state["pid"], signal, must=True)

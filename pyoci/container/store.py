@@ -26,9 +26,21 @@ LOCK_PATIENCE_S = 10.0
 
 
 def default_root() -> str:
-    """Where states are kept without --root: /run/pyoci, or the user's runtime directory."""
+    """Where states are kept without --root: /run/pyoci, or the user's runtime directory.
+
+    Raises Error if this user has none.
+    """
+    user = posix.geteuid()
+    if user == 0:
+        return "/run/pyoci"
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    return f"{runtime}/pyoci" if posix.geteuid() != 0 and runtime else "/run/pyoci"
+    runtime = runtime or f"/run/user/{user}"
+    if not posix.access(runtime, posix.W_OK):
+        raise Error(
+            f"there is no place for the states of user {user}'s containers: {runtime} is not writable",
+            hint="set XDG_RUNTIME_DIR to a directory of your own, or give --root",
+        )
+    return f"{runtime}/pyoci"
 
 
 def check_id(container_id: str) -> str:

@@ -49,6 +49,7 @@ CAPABILITIES = (
     "CAP_BPF",
     "CAP_CHECKPOINT_RESTORE",
 )
+EVERY = (1 << len(CAPABILITIES)) - 1
 SYS_ADMIN = 1 << CAPABILITIES.index("CAP_SYS_ADMIN")
 
 
@@ -68,7 +69,7 @@ def read(context: "Compilation", plan: "Plan") -> Sets:
         mask = 0
         for capability in listed.get(name) or ():
             bit = 1 << CAPABILITIES.index(capability) if capability in CAPABILITIES else 0
-            if bit & context.host.capabilities:
+            if bit & context.capabilities:
                 mask |= bit
             else:
                 missing[capability] = None
@@ -84,7 +85,7 @@ def read(context: "Compilation", plan: "Plan") -> Sets:
 def compile_sets(context: "Compilation", plan: "Plan", sets: Sets) -> None:
     """Set them. A filter without noNewPrivileges can only be loaded with CAP_SYS_ADMIN, seccomp(2), so that stays
     until then; nothing of the user's runs before."""
-    kept = SYS_ADMIN & context.host.capabilities if needs_late_drop(context) else 0
+    kept = SYS_ADMIN & context.capabilities if needs_late_drop(context) else 0
     _add(plan, sets, kept)
 
 

@@ -4,7 +4,9 @@ Compiling makes nothing and asks the system nothing: it is a function of the con
 """
 
 from pyoci.errors import ConfigError, Problem
+from pyoci.paths import absolute
 from pyoci.plan import devices, hooks, mounts, namespaces, process
+from pyoci.plan.capabilities import EVERY
 from pyoci.plan.plan import Plan
 from pyoci.plan.state import state
 
@@ -15,13 +17,13 @@ if TYPE_CHECKING:
     from pyoci.host import Host
     from pyoci.plan.seccomp import Filter
 
-# How far the init is when it asks the host side: csrc/steps.def.
-NAMESPACES_READY = 1
+# How far the init is when it asks the host side: csrc/init.h.
+NAMESPACES_READY, ID_MAPS = 1, 2
 
 # What the specification has and this version doesn't do yet: refused, never ignored.
 NOT_YET = {
     "process": ("scheduler", "ioPriority", "apparmorProfile", "selinuxLabel"),
-    "linux": ("mountLabel", "personality", "memoryPolicy", "netDevices", "intelRdt", "timeOffsets"),
+    "linux": ("mountLabel", "personality", "memoryPolicy", "netDevices", "intelRdt"),
 }
 
 
@@ -65,6 +67,14 @@ class Compilation:
         self.process: "dict[str, Any] | None" = config.get("process")
         self.linux: "dict[str, Any]" = config.get("linux") or {}
         self.namespaces = namespaces.read(config)
+        path: str = config["root"]["path"]
+        self.root_path = path if path.startswith("/") else absolute(f"{bundle}/{path}")
+
+    @property
+    def capabilities(self) -> int:
+        """The mask of those that the init has before it takes the program's identity."""
+        # In a user namespace its processes begin with all of them: user_namespaces(7).
+        return EVERY if "user" in self.namespaces else self.host.capabilities
 
     def state(self, status: str, pid: int) -> "dict[str, Any]":
         """The state as hooks read it (runtime.md, "State")."""
@@ -102,7 +112,7 @@ def compile_plan(context: Compilation) -> Plan:
     hooks.compile_hooks(context, plan, "createContainer", "creating")
     process.compile_working_directory(context, plan)
     mounts.compile_hidden(context, plan)
-    plan.add("move-root" if context.no_pivot else "pivot-root", "/root/path")
+    mounts.compile_change_of_root(context, plan)
     mounts.compile_root_attributes(context, plan)
 
     process.compile_limits(context, plan)

@@ -28,6 +28,10 @@ PROC_ENTRIES = (
 )  # fmt: skip
 
 
+# csrc/mounts.c, open-root
+ROOT_IS_HERE, ROOT_IS_PRIVATE = 1, 2
+
+
 class Mount:
     """An entry of `mounts`, its options sorted out.
 
@@ -89,20 +93,21 @@ def normalise(path: str) -> str:
 
 def compile_root(context: "Compilation", plan: "Plan") -> None:
     """The root filesystem becomes a mount of its own, in a tree that no longer sends mounts to the host's."""
+    # Without a mount namespace the tree is the host's, and stays as it is.
+    if "mount" in context.namespaces:
+        plan.add("set-propagation", "/linux/rootfsPropagation", SLAVE)
+    flags = ROOT_IS_HERE if any(step.name == "go-to-root" for step in plan.steps) else 0
     if "mount" not in context.namespaces:
-        raise ConfigError(
-            [
-                Problem(
-                    "/linux/namespaces",
-                    "a container without a mount namespace is not supported yet by this version of pyoci",
-                )
-            ]
-        )
-    path = context.config["root"]["path"]
-    plan.add("set-propagation", "/linux/rootfsPropagation", SLAVE)
-    plan.add(
-        "open-root", "/root/path", path if path.startswith("/") else normalise(f"{context.bundle}/{path}")
-    )
+        flags |= ROOT_IS_PRIVATE
+    plan.add("open-root", "/root/path", context.root_path, flags)
+
+
+def compile_change_of_root(context: "Compilation", plan: "Plan") -> None:
+    """The root filesystem becomes the root."""
+    if "mount" not in context.namespaces:
+        plan.add("change-root", "/root/path")
+    else:
+        plan.add("move-root" if context.no_pivot else "pivot-root", "/root/path")
 
 
 def compile_mounts(context: "Compilation", plan: "Plan") -> None:

@@ -1,15 +1,16 @@
 """linux.namespaces, the mappings and the names that live in them -> steps (config-linux.md, "Namespaces")."""
 
-from pyoci.errors import ConfigError, Problem
 from pyoci.spec import rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyoci.plan.compile import Compilation
     from pyoci.plan.plan import Plan
 
-# The type's CLONE_NEW* bit (linux/sched.h) and its name under /proc/PID/ns. The order is that of joining: the user
-# namespace first, since it decides what we may do in the others; the mount namespace last, since paths change with it.
+# The type's CLONE_NEW* bit (linux/sched.h) and its name under /proc/PID/ns. The order is that of joining; the mount
+# namespace last, since paths change with it.
 NAMESPACES = {
     "user": (0x10000000, "user"),
     "cgroup": (0x02000000, "cgroup"),
@@ -21,7 +22,12 @@ NAMESPACES = {
     "mount": (0x00020000, "mnt"),
 }
 CGROUP = NAMESPACES["cgroup"][0]
-NOT_YET = ("user", "time")
+# csrc/namespaces.c
+IF_ALLOWED = 1
+# What clone3(2) makes; the cgroup namespace's root is the cgroup that its maker is in, so that is made after joining, and a
+# time namespace has to get its offsets before anybody is in it.
+AT_BIRTH = ("ipc", "uts", "network", "pid", "mount")
+CLOCKS = ("monotonic", "boottime")
 
 
 def read(config: "dict[str, object]") -> "dict[str, tuple[str, str]]":
@@ -34,35 +40,92 @@ def read(config: "dict[str, object]") -> "dict[str, tuple[str, str]]":
 
 
 def compile_birth(context: "Compilation", plan: "Plan") -> None:
-    """Which namespaces the init is born in."""
-    for kind, (path, origin) in context.namespaces.items():
-        bit = NAMESPACES[kind][0]
-        if kind in NOT_YET:
-            raise ConfigError(
-                [Problem(origin, f"a {kind} namespace is not supported yet by this version of pyoci")]
-            )
-        if kind == "pid" and path:
-            plan.slot("namespace:pid", path, origin + "/path")
-            plan.pid_namespace = plan.slots[-1]
-        elif not path and kind != "cgroup":
-            # The cgroup namespace's root is the cgroup that its maker is in: it is made after joining.
-            plan.new_namespaces |= bit
+    """Which namespaces the init is born in. With a user namespace in none: they have to belong to that."""
+    if "user" in context.namespaces:
+        return
+    plan.new_namespaces = _new_bits(context)
+    path, origin = context.namespaces.get("pid", ("", ""))
+    if path:
+        plan.slot("namespace:pid", path, origin + "/path")
+        plan.pid_namespace = plan.slots[-1]
 
 
 def compile_entry(context: "Compilation", plan: "Plan") -> None:
-    """Join what has a path, and make the cgroup namespace, now that the init is in its cgroup."""
-    for kind, (bit, _) in NAMESPACES.items():
-        path, origin = context.namespaces.get(kind, ("", ""))
-        if path and kind != "pid":
-            plan.add(
-                "join-namespace",
-                origin + "/path",
-                plan.slot(f"namespace:{kind}", path, origin + "/path"),
-                bit,
-                path,
-            )
+    """Join what has a path, and make what couldn't be made at birth."""
+    if "user" in context.namespaces:
+        _compile_user_entry(context, plan)
+    else:
+        for kind in _joined(context):
+            if kind != "pid":
+                _compile_join(context, plan, kind, _slot(context, plan, kind), 0)
+        _compile_time(context, plan)
     if "cgroup" in context.namespaces and not context.namespaces["cgroup"][0]:
         plan.add("unshare", context.namespaces["cgroup"][1], CGROUP)
+
+
+def _compile_user_entry(context: "Compilation", plan: "Plan") -> None:
+    """The user namespace first, since everything new must belong to it. What belongs to the host's can only be joined
+    before it, what belongs to it only after it, so each is tried twice."""
+    path, origin = context.namespaces["user"]
+    if _is_new(context, "mount"):
+        plan.add("go-to-root", "/root/path", context.root_path)
+    others = {kind: _slot(context, plan, kind) for kind in _joined(context) if kind != "user"}
+    for kind, slot in others.items():
+        _compile_join(context, plan, kind, slot, IF_ALLOWED)
+    if path:
+        _compile_join(context, plan, "user", _slot(context, plan, "user"), 0)
+    else:
+        plan.id_maps = (
+            _map(context.linux.get("uidMappings") or ()),
+            _map(context.linux.get("gidMappings") or ()),
+        )
+        plan.add("make-user-namespace", origin)
+    user = (context.process or {}).get("user") or {}
+    plan.add("assume-root", origin, user.get("uid", 0), user.get("gid", 0))
+    for kind, slot in others.items():
+        _compile_join(context, plan, kind, slot, 0)
+    _compile_time(context, plan)
+    if "pid" in context.namespaces or _new_bits(context):
+        plan.add("fork", "/linux/namespaces", _new_bits(context))
+
+
+def _compile_join(context: "Compilation", plan: "Plan", kind: str, slot: int, flags: int) -> None:
+    path, origin = context.namespaces[kind]
+    plan.add("join-namespace", origin + "/path", slot, NAMESPACES[kind][0], path, flags)
+
+
+def _compile_time(context: "Compilation", plan: "Plan") -> None:
+    if _is_new(context, "time"):
+        offsets = context.linux.get("timeOffsets") or {}
+        lines = "".join(
+            f"{clock} {offsets[clock].get('secs') or 0} {offsets[clock].get('nanosecs') or 0}\n"
+            for clock in CLOCKS
+            if offsets.get(clock)
+        )
+        origin = "/linux/timeOffsets" if lines else context.namespaces["time"][1]
+        plan.add("make-time-namespace", origin, lines)
+
+
+def _is_new(context: "Compilation", kind: str) -> bool:
+    return kind in context.namespaces and not context.namespaces[kind][0]
+
+
+def _new_bits(context: "Compilation") -> int:
+    return sum(NAMESPACES[kind][0] for kind in AT_BIRTH if _is_new(context, kind))
+
+
+def _joined(context: "Compilation") -> "list[str]":
+    return [kind for kind in NAMESPACES if context.namespaces.get(kind, ("",))[0]]
+
+
+def _slot(context: "Compilation", plan: "Plan", kind: str) -> int:
+    path, origin = context.namespaces[kind]
+    return plan.slot(f"namespace:{kind}", path, origin + "/path")
+
+
+def _map(mappings: "Sequence[dict[str, int]]") -> str:
+    """The lines of /proc/PID/uid_map, user_namespaces(7)."""
+    return "".join(f"{each['containerID']} {each['hostID']} {each['size']}\n" for each in mappings)
 
 
 def compile_sysctls(context: "Compilation", plan: "Plan") -> None:

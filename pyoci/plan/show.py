@@ -131,6 +131,13 @@ _WORDS: "dict[str, Any]" = {
         [*_bits(set, ATTRIBUTES), *_propagation(propagation)]
     ),
     "unshare": _kinds,
+    "fork": _kinds,
+    "join-namespace": lambda slot, bit, path, flags: (
+        f"{_kinds(bit)}: {path}" + (" (if allowed)" if flags else "")
+    ),
+    "assume-root": lambda uid, gid: f"0:0 (else {uid}:{gid})",
+    "make-time-namespace": lambda offsets: offsets.strip().replace("\n", ", ") or "no offsets",
+    "open-root": lambda path, here: path,
     "change-directory": lambda path, patient: path,
     "make-directory": lambda path, mode: f"{path} mode {mode:o}",
     "set-groups": lambda data: (

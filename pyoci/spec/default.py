@@ -66,19 +66,27 @@ def _mounts(rootless: bool) -> "list[dict[str, Any]]":
     plain = ["nosuid", "noexec", "nodev"]
     # A new sysfs takes a network namespace of one's own; and group 5, tty, isn't mapped without privileges.
     if rootless:
-        sys = _mount("/sys", "none", "/sys", ["rbind", *plain, "ro"])
+        # All of it read-only: the user may have been given cgroups in there (CVE-2023-25809).
+        sys = _mount("/sys", "none", "/sys", ["rbind", *plain, "rro"])
     else:
         terminals.append("gid=5")
         sys = _mount("/sys", "sysfs", "sysfs", [*plain, "ro"])
-    return [
+    mounts = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", terminals),
         _mount("/dev/shm", "tmpfs", "shm", [*plain, "mode=1777", "size=65536k"]),
         _mount("/dev/mqueue", "mqueue", "mqueue", plain),
         sys,
-        _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*plain, "relatime", "ro"]),
     ]
+    # Of cgroup v1 a user without privileges has nothing to show.
+    if not rootless or _has_cgroup2():
+        mounts.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", [*plain, "relatime", "ro"]))
+    return mounts
+
+
+def _has_cgroup2() -> bool:
+    return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
 def _mount(destination: str, kind: str, source: str, options: "list[str]") -> "dict[str, Any]":
@@ -112,6 +120,6 @@ def _linux(rootless: bool) -> "dict[str, Any]":
 def _namespaces(rootless: bool) -> "list[str]":
     kinds = ["pid"] + ([] if rootless else ["network"]) + ["ipc", "uts", "mount"]
     # As runc: where control groups are v1 only, the namespace hides little and old kernels lack it.
-    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+    if _has_cgroup2():
         kinds.append("cgroup")
     return kinds + (["user"] if rootless else [])

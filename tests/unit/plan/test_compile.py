@@ -292,11 +292,69 @@ def test_a_namespace_with_a_path_is_joined_and_that_of_pids_is_one_to_be_born_in
     ]
     plan = compiled(config(linux={"namespaces": spaces}))
     assert plan.new_namespaces == bits("mount")
-    joined = [(plan.slots[fd].path, bit, path) for fd, bit, path in arguments(plan, "join-namespace")]
+    joined = [(plan.slots[fd].path, bit, path) for fd, bit, path, _ in arguments(plan, "join-namespace")]
     assert joined == [("/c", bits("cgroup"), "/c"), ("/n", bits("network"), "/n")]
     assert plan.pid_namespace is not None
     assert (plan.pid_namespace.path, plan.pid_namespace.origin) == ("/p", "/linux/namespaces/2/path")
     assert "unshare" not in names(plan)
+
+
+MAPPING = [{"containerID": 0, "hostID": 1000, "size": 1}, {"containerID": 1, "hostID": 100000, "size": 65535}]
+MAPPED = {"uidMappings": MAPPING, "gidMappings": MAPPING[:1]}
+
+
+def test_what_is_new_beside_a_user_namespace_is_made_in_it_by_a_second_birth() -> None:
+    spaces = [{"type": kind} for kind in namespaces.NAMESPACES]
+    plan = compiled(config(linux={"namespaces": spaces, **MAPPED}))
+    assert plan.new_namespaces == 0
+    assert plan.id_maps == ("0 1000 1\n1 100000 65535\n", "0 1000 1\n")
+    assert_order(
+        plan,
+        places(plan, "go-to-root"),
+        places(plan, "make-user-namespace"),
+        places(plan, "assume-root"),
+        places(plan, "make-time-namespace"),
+        places(plan, "fork"),
+        places(plan, "unshare"),
+        places(plan, "open-root"),
+    )
+    assert arguments(plan, "fork") == [(bits("pid", "network", "ipc", "uts", "mount"),)]
+
+
+def test_beside_a_user_namespace_every_other_is_tried_before_and_after_it_is_entered() -> None:
+    spaces = [{"type": kind, "path": f"/{kind}"} for kind in namespaces.NAMESPACES]
+    plan = compiled(config(linux={"namespaces": spaces}))
+    joined = [(path, flags) for _, _, path, flags in arguments(plan, "join-namespace")]
+    others = [f"/{kind}" for kind in namespaces.NAMESPACES if kind != "user"]
+    assert joined == [*((path, 1) for path in others), ("/user", 0), *((path, 0) for path in others)]
+    assert plan.pid_namespace is None
+    assert plan.id_maps is None
+    assert arguments(plan, "fork") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "lines"),
+    [
+        ({}, ""),
+        ({"boottime": {"secs": -5, "nanosecs": 7}}, "boottime -5 7\n"),
+        ({"boottime": {}, "monotonic": {"nanosecs": 1}}, "monotonic 0 1\n"),
+        ({"monotonic": {"secs": 2}, "boottime": {"secs": 1}}, "monotonic 2 0\nboottime 1 0\n"),
+    ],
+)
+def test_the_offsets_of_a_time_namespace_are_lines_for_the_kernel(
+    offsets: dict[str, dict[str, int]], lines: str
+) -> None:
+    linux = {"namespaces": [{"type": "mount"}, {"type": "time"}], "timeOffsets": offsets}
+    plan = compiled(config(linux=linux))
+    assert arguments(plan, "make-time-namespace") == [(lines,)]
+    assert plan.new_namespaces == bits("mount")
+
+
+def test_without_a_mount_namespace_the_hosts_tree_is_left_as_it_is() -> None:
+    linux = {"namespaces": [{"type": "pid"}], "maskedPaths": None, "readonlyPaths": None}
+    plan = compiled(config(linux=linux))
+    assert not places(plan, "set-propagation", "pivot-root", "move-root")
+    assert arguments(plan, "change-root") == [()]
 
 
 @every_layout
@@ -367,7 +425,7 @@ def test_the_default_devices_are_made_but_not_twice() -> None:
     ("path", "opened"), [("rootfs", "/bundle/rootfs"), ("./a//b", "/bundle/a/b"), ("/r", "/r")]
 )
 def test_the_root_is_relative_to_the_bundle(path: str, opened: str) -> None:
-    assert arguments(compiled(config(root={"path": path})), "open-root") == [(opened,)]
+    assert arguments(compiled(config(root={"path": path})), "open-root") == [(opened, 0)]
 
 
 def test_masked_and_readonly_paths_are_hidden_in_their_order() -> None:
@@ -516,17 +574,6 @@ def test_everything_that_is_not_supported_is_told_at_once() -> None:
     everything = {area: {name: {"x": 1} for name in listed} for area, listed in compiler.NOT_YET.items()}
     pointers = [f"/{area}/{name}" for area, listed in compiler.NOT_YET.items() for name in listed]
     assert refusal(config(**everything)) == pointers
-
-
-@pytest.mark.parametrize("kind", namespaces.NOT_YET)
-def test_a_namespace_that_is_not_supported_yet_is_refused(kind: str) -> None:
-    assert refusal(config(linux={"namespaces": [{"type": "mount"}, {"type": kind}]})) == [
-        "/linux/namespaces/1"
-    ]
-
-
-def test_a_container_without_a_mount_namespace_is_refused() -> None:
-    assert refusal(config(linux={"namespaces": [{"type": "pid"}]})) == ["/linux/namespaces"]
 
 
 def test_a_filter_with_an_agent_is_refused() -> None:
