@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from . import fixtures, statements
-from .fixtures import bundle, runtime, runtime_file, shared_runtime, sleeper  # noqa: F401
+from .fixtures import bundle, reachable, runtime, runtime_file, shared_runtime, sleeper  # noqa: F401
 
 COVERED: pytest.StashKey[dict[str, set[str]]] = pytest.StashKey()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -109,6 +110,14 @@ def bundle(tmp_path: Path, pytestconfig: pytest.Config) -> MakeBundle:
     base = tmp_path / "bundles"
     base.mkdir()
     return bundle_factory(base, runtime_path(pytestconfig))
+
+
+@pytest.fixture
+def reachable(pytestconfig: pytest.Config) -> Iterator[MakeBundle]:
+    """Like `bundle`, in directories that every user may enter: the root of a user namespace is one of them."""
+    with tempfile.TemporaryDirectory(prefix="pyoci-reachable-") as base:
+        os.chmod(base, 0o755)
+        yield bundle_factory(Path(base), runtime_path(pytestconfig))
 
 
 @pytest.fixture

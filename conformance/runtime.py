@@ -98,6 +98,26 @@ class Runtime:
         self("start", container)
         return container
 
+    def output(self, bundle: Path, *flags: str) -> str:
+        """What a container's program writes to standard output; it must end with status 0 and write no errors.
+
+        By create, start and delete alone, which every runtime has.
+        """
+        container = new_id()
+        with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+            command = [*self.command, "create", "--bundle", str(bundle), *flags, container]
+            code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr).returncode
+            if code == 0:
+                self("start", container)
+                self.await_status(container, "stopped")
+                self("delete", container)
+            stdout.seek(0)
+            stderr.seek(0)
+            result = Result(command, code, stdout.read(), stderr.read())
+        assert code == 0, result
+        assert result.stderr == "", result
+        return result.stdout
+
     def run(self, bundle: Path, *flags: str, **options: Any) -> Result:
         """Run a container in the foreground, whatever its program's exit status is."""
         return self.attempt("run", "--bundle", bundle, *flags, new_id(), **options)

@@ -157,14 +157,33 @@ def _mappings(config: "Object", process: "Object", linux: "Object") -> "Findings
             yield f"/linux/{name}", f"needs {other} beside it (there are none)"
         yield from _ranges(f"/linux/{name}", mappings)
     # A joined one has its mappings, and podman gives dummies there.
-    if "user" in namespaces and not (
-        linux.get("uidMappings") or linux.get("gidMappings") or namespaces["user"]
-    ):
-        i = next(i for i, namespace in enumerate(linux["namespaces"]) if namespace["type"] == "user")
+    if "user" not in namespaces or namespaces["user"]:
+        return
+    i = next(i for i, namespace in enumerate(linux["namespaces"]) if namespace["type"] == "user")
+    if "mount" not in namespaces:
+        # mount_namespaces(7): a mount namespace belongs to a user namespace, the host's to the host's.
+        message = "needs a mount namespace beside it (from within it nothing can be mounted in the host's)"
+        yield f"/linux/namespaces/{i}", message
+    if not (linux.get("uidMappings") or linux.get("gidMappings")):
         yield (
             f"/linux/namespaces/{i}",
             "needs linux.uidMappings and linux.gidMappings (a new user namespace is empty)",
         )
+    yield from _identity_is_mapped(process, linux)
+
+
+def _identity_is_mapped(process: "Object", linux: "Object") -> "Findings":
+    user = process.get("user") or {}
+    groups = [("gid", user.get("gid", 0))]
+    groups += [(f"additionalGids/{i}", gid) for i, gid in enumerate(user.get("additionalGids") or ())]
+    wanted = {"uidMappings": [("uid", user.get("uid", 0))], "gidMappings": groups}
+    for name, ids in wanted.items():
+        mappings = linux.get(name) or ()
+        for place, each in ids:
+            if mappings and not any(
+                map_["containerID"] <= each < map_["containerID"] + map_["size"] for map_ in mappings
+            ):
+                yield f"/process/user/{place}", f"must be mapped by linux.{name} (it is {each})"
 
 
 def _ranges(pointer: str, mappings: "Iterable[Object]") -> "Findings":
@@ -344,7 +363,7 @@ RULES: "tuple[tuple[tuple[str, ...], Callable[[Object, Object, Object], Findings
     (("/process/scheduler",), _scheduler),
     (("/hostname", "/domainname", "/linux/namespaces"), _host_names),
     (("/linux/maskedPaths", "/linux/readonlyPaths", "/linux/namespaces"), _hidden_paths),
-    (("/linux/uidMappings", "/linux/gidMappings", "/linux/namespaces"), _mappings),
+    (("/linux/uidMappings", "/linux/gidMappings", "/linux/namespaces", "/process/user"), _mappings),
     (("/mounts", "/linux/namespaces"), _mounts),
     (("/linux/timeOffsets", "/linux/namespaces"), _time_offsets),
     (("/linux/devices",), _devices),

@@ -13,6 +13,7 @@ from conformance.fixtures import (  # noqa: F401
     bundle,
     bundle_factory,
     leaving_nothing,
+    reachable,
     runtime,
     runtime_file,
     runtime_path,

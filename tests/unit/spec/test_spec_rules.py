@@ -117,35 +117,45 @@ CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         linux("pid", readonlyPaths=[]),
     ),
     "user ids without group ids": (
-        linux("user", uidMappings=[MAPPING]),
+        linux("mount", "user", uidMappings=[MAPPING]),
         "/linux/uidMappings",
-        linux("user", **MAPPINGS),
+        linux("mount", "user", **MAPPINGS),
     ),
     "group ids without user ids": (
-        linux("user", gidMappings=[MAPPING]),
+        linux("mount", "user", gidMappings=[MAPPING]),
         "/linux/gidMappings",
-        linux("user", **MAPPINGS),
+        linux("mount", "user", **MAPPINGS),
     ),
     "a new user namespace without mappings": (
-        linux("pid", "user"),
+        linux("mount", "user"),
         "/linux/namespaces/1",
         {"linux": {"namespaces": namespaces("pid", user="/x")}},
     ),
     "ids beyond 32 bits": (
-        linux("user", **{**MAPPINGS, "uidMappings": [{**MAPPING, "hostID": (1 << 32) - 9}]}),
+        linux("mount", "user", **{**MAPPINGS, "uidMappings": [{**MAPPING, "hostID": (1 << 32) - 9}]}),
         "/linux/uidMappings/0/size",
-        linux("user", **{**MAPPINGS, "uidMappings": [{**MAPPING, "hostID": (1 << 32) - 10}]}),
+        linux("mount", "user", **{**MAPPINGS, "uidMappings": [{**MAPPING, "hostID": (1 << 32) - 10}]}),
     ),
     "ids that overlap inside": (
-        linux("user", **{**MAPPINGS, "uidMappings": [MAPPING, {**MAPPING, "containerID": 9, "hostID": 1}]}),
+        linux(
+            "mount",
+            "user",
+            **{**MAPPINGS, "uidMappings": [MAPPING, {**MAPPING, "containerID": 9, "hostID": 1}]},
+        ),
         "/linux/uidMappings/1/containerID",
-        linux("user", **{**MAPPINGS, "uidMappings": [MAPPING, {**MAPPING, "containerID": 10, "hostID": 1}]}),
+        linux(
+            "mount",
+            "user",
+            **{**MAPPINGS, "uidMappings": [MAPPING, {**MAPPING, "containerID": 10, "hostID": 1}]},
+        ),
     ),
     "ids that overlap outside": (
-        linux("user", **{**MAPPINGS, "gidMappings": [MAPPING, {**MAPPING, "containerID": 10}]}),
+        linux("mount", "user", **{**MAPPINGS, "gidMappings": [MAPPING, {**MAPPING, "containerID": 10}]}),
         "/linux/gidMappings/1/hostID",
         linux(
-            "user", **{**MAPPINGS, "gidMappings": [MAPPING, {"containerID": 10, "hostID": 1010, "size": 1}]}
+            "mount",
+            "user",
+            **{**MAPPINGS, "gidMappings": [MAPPING, {"containerID": 10, "hostID": 1010, "size": 1}]},
         ),
     ),
     "a mount with user ids only": (
@@ -161,7 +171,7 @@ CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "a mapped mount without mappings": (
         {"mounts": [BIND]},
         "/mounts/0/options/1",
-        {"mounts": [BIND], **linux("user", **MAPPINGS)},
+        {"mounts": [BIND], **linux("mount", "user", **MAPPINGS)},
     ),
     "time offsets of the host": (
         linux("pid", timeOffsets={"monotonic": {"secs": 1}}),

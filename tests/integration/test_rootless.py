@@ -1,0 +1,227 @@
+"""A user without privileges: `spec --rootless`, `run`, and what he is told when something takes more."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance import host
+from conformance.bundles import make_rootfs, merged
+from conformance.runtime import Result, new_id
+
+USER, FIRST_SUBORDINATE = 41777, 500000
+MS_BIND = 4096
+
+
+@dataclass
+class Account:
+    """A user, his home, and pyoci in his hands."""
+
+    home: Path
+    pyoci: Path
+
+    def run(self, *arguments: str | Path, stdin: int = subprocess.DEVNULL) -> Result:
+        """A command of his."""
+        command = [str(self.pyoci), *map(str, arguments)]
+        env = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(self.home)}
+        with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+            done = subprocess.run(
+                command, user=USER, group=USER, extra_groups=[], cwd=self.home, env=env,
+                stdin=stdin, stdout=stdout, stderr=stderr, timeout=30,
+            )  # fmt: skip
+            stdout.seek(0)
+            stderr.seek(0)
+            return Result(command, done.returncode, stdout.read(), stderr.read())
+
+    def bundle(self, **changes: Any) -> Path:
+        """`spec --rootless` in a new bundle, without its terminal, and changed."""
+        path = self.home / f"bundle-{len(list(self.home.iterdir()))}"
+        path.mkdir()
+        make_rootfs(path / "rootfs")
+        subprocess.run(["chown", "-R", f"{USER}:{USER}", path], check=True)
+        assert self.run("spec", "--rootless", "--bundle", path).code == 0
+        document = json.loads((path / "config.json").read_text())
+        document["process"]["terminal"] = False
+        (path / "config.json").write_text(json.dumps(merged(document, changes)))
+        return path
+
+
+@pytest.fixture
+def account(runtime_file: Path) -> Iterator[Account]:
+    """A user of this test's own, who has subordinate ids; /etc is changed in our mount namespace only."""
+    with tempfile.TemporaryDirectory(prefix="pyoci-rootless-") as directory:
+        base = Path(directory)
+        base.chmod(0o755)
+        home = base / "home"
+        home.mkdir(mode=0o700)
+        os.chown(home, USER, USER)
+        changed = {
+            "passwd": f"rootless:x:{USER}:{USER}::{home}:/bin/sh\n",
+            "group": f"rootless:x:{USER}:\n",
+            "subuid": f"rootless:{FIRST_SUBORDINATE}:65536\n",
+            "subgid": f"rootless:{FIRST_SUBORDINATE}:65536\n",
+        }
+        here = Account(home, runtime_file)
+        with over_etc(base, changed):
+            if here.run("--version").code != 0:
+                pytest.skip(f"another user than root can't execute {runtime_file} where it lies")
+            before = host.snapshot(home / "pyoci")
+            yield here
+            more = host.leaks(before, home / "pyoci")
+    assert more == []
+
+
+class over_etc:
+    """Files of /etc with lines of ours at their end, for as long as the block runs."""
+
+    def __init__(self, base: Path, lines: dict[str, str]) -> None:
+        self.base, self.lines, self.mounted = base, lines, list[Path]()
+
+    def __enter__(self) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for name, line in self.lines.items():
+            real, copy = Path("/etc") / name, self.base / name
+            if not real.exists():
+                pytest.skip(f"the host has no {real} (Debian's package uidmap)")
+            copy.write_text(real.read_text() + line)
+            copy.chmod(0o644)
+            if libc.mount(str(copy).encode(), str(real).encode(), None, ctypes.c_ulong(MS_BIND), None) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            self.mounted.append(real)
+
+    def __exit__(self, *_: object) -> None:
+        for path in self.mounted:
+            subprocess.run(["umount", path], check=True)
+
+
+def script(text: str) -> dict[str, Any]:
+    return {"process": {"args": ["sh", "-c", text]}}
+
+
+def two_ranges(first: int = FIRST_SUBORDINATE) -> dict[str, Any]:
+    mappings = [
+        {"containerID": 0, "hostID": USER, "size": 1},
+        {"containerID": 1, "hostID": first, "size": 65536},
+    ]
+    return {"uidMappings": mappings, "gidMappings": mappings}
+
+
+def test_spec_and_run_need_no_privilege(account: Account) -> None:
+    result = account.run(
+        "run", "--bundle", account.bundle(**script("id -u; id -g; echo $$; hostname")), new_id()
+    )
+    assert (result.code, result.stdout, result.stderr) == (0, "0\n0\n1\npyoci\n", ""), result
+
+
+def test_a_life_by_single_commands(account: Account) -> None:
+    container = new_id()
+    bundle = account.bundle(process={"args": ["sleep", "1000"]})
+    assert account.run("create", "--bundle", bundle, container).code == 0
+    state = json.loads(account.run("state", container).stdout)
+    assert (state["status"], state["owner"]) == ("created", "rootless")
+    assert os.stat(f"/proc/{state['pid']}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino
+    assert account.run("start", container).code == 0
+    assert container in account.run("list").stdout
+    assert account.run("kill", "--all", container, "KILL").code == 0
+    while json.loads(account.run("state", container).stdout)["status"] != "stopped":
+        pass
+    assert account.run("delete", container).code == 0
+
+
+@pytest.mark.parametrize("signal", ["delete --force", "start"])
+def test_a_failure_leaves_nothing(account: Account, signal: str) -> None:
+    container = new_id()
+    bundle = account.bundle(process={"args": ["/no/such/program" if signal == "start" else "sh"]})
+    assert account.run("create", "--bundle", bundle, container).code == 0
+    if signal == "start":
+        assert "no such file or directory" in account.run("start", container).stderr
+    assert account.run("delete", "--force", container).code == 0
+
+
+def test_subordinate_ids_are_mapped_by_newuidmap(account: Account) -> None:
+    user = {"uid": 5, "gid": 6, "additionalGids": [7]}
+    text = "id -u; id -g; id -G; cat /proc/self/uid_map"
+    bundle = account.bundle(process={"args": ["sh", "-c", text], "user": user}, linux=two_ranges())
+    result = account.run("run", "--bundle", bundle, new_id())
+    assert result.code == 0, result
+    words = result.stdout.split()
+    assert words[:4] == ["5", "6", "6", "7"]
+    assert words[4:] == ["0", str(USER), "1", "1", str(FIRST_SUBORDINATE), "65536"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"linux": two_ranges(900000)}, ["/linux/uidMappings", "newuidmap", "/etc/subuid"]),
+        ({"linux": {"resources": {"memory": {"limit": 1 << 26}}}}, ["/linux/resources/memory", "cgroup"]),
+        ({"linux": {"cgroupsPath": "/mine"}}, ["/linux/cgroupsPath", "cgroup"]),
+        ({"process": {"user": {"uid": 1, "gid": 0}}}, ["/process/user/uid", "linux.uidMappings"]),
+        ({"process": {"user": {"uid": 0, "gid": 0, "additionalGids": [0]}}}, ["additional", "denied"]),
+        ({"linux": {"sysctl": {"net.ipv4.ip_forward": "1"}}}, ["/linux/sysctl", "network namespace"]),
+    ],
+    ids=["foreign ids", "a limit", "a cgroup", "an unmapped user", "groups", "a sysctl of the host"],
+)
+def test_what_takes_more_is_refused_clearly(
+    account: Account, changes: dict[str, Any], told: list[str]
+) -> None:
+    result = account.run("run", "--bundle", account.bundle(**changes), new_id())
+    assert result.code == 1, result
+    for words in told:
+        assert words in result.stderr
+
+
+def test_device_rules_are_no_limits(account: Account) -> None:
+    changes = script("cat /dev/null && echo fine") | {
+        "linux": {"resources": {"devices": [{"allow": False, "access": "rwm"}]}}
+    }
+    result = account.run("run", "--bundle", account.bundle(**changes), new_id())
+    assert result.stdout == "fine\n", result
+
+
+def test_the_hosts_root_can_not_be_mapped(account: Account) -> None:
+    root = [{"containerID": 0, "hostID": 0, "size": 1}]
+    bundle = account.bundle(linux={"uidMappings": root, "gidMappings": root})
+    result = account.run("run", "--bundle", bundle, new_id())
+    assert result.code == 1, result
+    assert "newuidmap refused" in result.stderr
+
+
+@pytest.mark.parametrize("value", [100, 1000])
+def test_the_oom_score_can_be_raised(account: Account, value: int) -> None:
+    bundle = account.bundle(process={"args": ["cat", "/proc/self/oom_score_adj"], "oomScoreAdj": value})
+    result = account.run("run", "--bundle", bundle, new_id())
+    assert result.stdout == f"{value}\n", result
+
+
+def test_hooks_run_with_the_users_rights(account: Account) -> None:
+    said = account.home / "said"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"id -u >>{said}"]}
+    kinds = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+    bundle = account.bundle(process={"args": ["true"]}, hooks={kind: [hook] for kind in kinds})
+    assert account.run("run", "--bundle", bundle, new_id()).code == 0
+    # createContainer runs in the container's namespaces, where the user is root.
+    assert said.read_text().split() == [str(USER), str(USER), "0", str(USER), str(USER)]
+
+
+def test_without_a_place_for_states_the_error_says_what_to_set(account: Account) -> None:
+    command = [str(account.pyoci), "state", "x"]
+    done = subprocess.run(command, user=USER, group=USER, env={}, cwd="/", capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "XDG_RUNTIME_DIR" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["true", "false"])
+def test_the_flag_decides_what_missing_cgroups_mean(account: Account, flag: str) -> None:
+    bundle = account.bundle(process={"args": ["true"]})
+    result = account.run("--rootless", flag, "run", "--bundle", bundle, new_id())
+    assert (result.code == 0) == (flag == "true"), result
+    assert ("cgroup" in result.stderr) == (flag == "false")
