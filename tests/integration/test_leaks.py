@@ -9,10 +9,13 @@ import statistics
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conformance import host
+from conformance.bundles import namespaces
+from conformance.fixtures import MakeBundle
 from conformance.runtime import Runtime, new_id
 
 CYCLES = int(os.environ.get("PYOCI_TEST_CYCLES", "200"))
@@ -38,15 +41,38 @@ def test_a_life_leaves_no_new_cgroup_of_any_name(pyoci: Runtime, sleeper: Path) 
     assert left - before == set()
 
 
+MAPPINGS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+BIRTHS: dict[str, tuple[int, dict[str, Any]]] = {
+    "ordinary": (CYCLES, {}),
+    "in a user namespace": (
+        CYCLES // 2,
+        {
+            "linux": {
+                "namespaces": [*namespaces(), {"type": "user"}],
+                "uidMappings": MAPPINGS,
+                "gidMappings": MAPPINGS,
+            }
+        },
+    ),
+    "among the host's mounts": (
+        CYCLES // 2,
+        {"linux": {"namespaces": namespaces("mount"), "maskedPaths": None, "readonlyPaths": None}},
+    ),
+}
+
+
 @pytest.mark.peers_differ(crun="cgroups and processes stay", runc="cgroups and processes stay")
+@pytest.mark.parametrize("birth", BIRTHS)
 def test_a_create_that_was_killed_leaves_nothing_after_delete_by_force(
-    pyoci: Runtime, sleeper: Path, capsys: pytest.CaptureFixture[str]
+    pyoci: Runtime, bundle: MakeBundle, capsys: pytest.CaptureFixture[str], birth: str
 ) -> None:
+    cycles, changes = BIRTHS[birth]
+    sleeper = bundle(process={"args": ["sleep", "1000"]}, **changes)
     before = host.snapshot(pyoci.root)
     usual = statistics.median(timed_create(pyoci, sleeper) for _ in range(10))
     chance = random.Random(SEED)
     moments = {"before it made its entry": 0, "in the middle": 0, "after it was done": 0}
-    for _ in range(CYCLES):
+    for _ in range(cycles):
         container = new_id()
         victim = pyoci.popen("create", "--bundle", sleeper, container, stdout=subprocess.DEVNULL)
         time.sleep(chance.uniform(0, 1.5 * usual))
@@ -62,7 +88,7 @@ def test_a_create_that_was_killed_leaves_nothing_after_delete_by_force(
         pyoci.fails("state", container)
     with capsys.disabled():
         counts = ", ".join(f"{count} {moment}" for moment, count in moments.items())
-        print(f"\ncreate ({usual * 1000:.1f} ms) was killed {CYCLES} times: {counts}")
+        print(f"\ncreate ({usual * 1000:.1f} ms) of a container {birth} was killed {cycles} times: {counts}")
     assert host.leaks(before, pyoci.root) == []
 
 
