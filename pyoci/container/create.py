@@ -241,8 +241,18 @@ class Birth:
         resources = self.context.linux.get("resources") or {}
         if self.groups.groups:
             self.groups.apply(resources)
+            self._delegate()
         self._spawn()
         self._converse(resources)
+
+    def _delegate(self) -> None:
+        if self.groups.mode == "v2":
+            from pyoci.container.delegation import owner
+
+            uid = owner(self.context)
+            # Another user than root can give nothing away, and has it already.
+            if uid is not None and not self.context.host.rootless:
+                self.groups.delegate(uid)
 
     def _spawn(self) -> None:
         self.conversation, theirs = conversation.pair()
