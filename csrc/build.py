@@ -27,6 +27,8 @@ INIT_SOURCES = [
     "mounts.c",
     "console.c",
     "process.c",
+    "scheduling.c",
+    "labels.c",
     "security.c",
     "hook.c",
     "hooks.c",

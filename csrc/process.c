@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 static const char default_path[] = "/bin:/usr/bin"; /* execvp(3) */
 
@@ -101,11 +102,26 @@ int step_set_groups(struct init *init, const struct step *step)
 	return 0;
 }
 
+/* The user's own to open again by /dev/stdout, unless they are of everybody's (/dev/null). */
+static void give_stdio(uid_t uid)
+{
+	struct stat st;
+
+	for (int fd = 0; fd < 3; fd++) {
+		bool is_null = fstat(fd, &st) != 0 || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+
+		/* Not on every filesystem, not by everybody (in a user namespace, say), and not worth a failure. */
+		if (!is_null && st.st_uid != uid && fchown(fd, uid, (gid_t)-1) != 0)
+			continue;
+	}
+}
+
 int step_set_user(struct init *init, const struct step *step)
 {
 	uid_t uid = step->args[0].u;
 	gid_t gid = step->args[1].u;
 
+	give_stdio(uid);
 	if (prctl(PR_SET_KEEPCAPS, 1) != 0)
 		return step_failed(init, "prctl", "PR_SET_KEEPCAPS");
 	if (setresgid(gid, gid, gid) != 0)

@@ -20,18 +20,28 @@ class Host:
         capabilities: the mask of those that this process has, and so can give.
         layout: the cgroup hierarchies.
         rootless: whether we aren't the host's root: another user, or root of a user namespace only.
+        apparmor, selinux: whether that security module is active.
         environment: what hooks without an `env` of their own inherit.
     """
 
-    __slots__ = ("capabilities", "environment", "layout", "rootless")
+    __slots__ = ("apparmor", "capabilities", "environment", "layout", "rootless", "selinux")
 
     def __init__(
-        self, capabilities: int, layout: "Layout", environment: "list[str]", rootless: bool = False
+        self,
+        capabilities: int,
+        layout: "Layout",
+        environment: "list[str]",
+        *,
+        rootless: bool = False,
+        apparmor: bool = False,
+        selinux: bool = False,
     ) -> None:
         self.capabilities = capabilities
         self.layout = layout
         self.environment = environment
         self.rootless = rootless
+        self.apparmor = apparmor
+        self.selinux = selinux
 
 
 def read() -> Host:
@@ -40,7 +50,14 @@ def read() -> Host:
     Raises Error if its kernel is too old for pyoci.
     """
     _check_kernel(posix.uname().release)
-    return Host(_permitted_capabilities(), layout.read(), environment(), is_rootless())
+    return Host(
+        _permitted_capabilities(),
+        layout.read(),
+        environment(),
+        rootless=is_rootless(),
+        apparmor=_has_apparmor(),
+        selinux=posix.access("/sys/fs/selinux/enforce", posix.F_OK),
+    )
 
 
 def _check_kernel(release: str) -> None:
@@ -58,6 +75,14 @@ def is_rootless() -> bool:
     with open("/proc/self/uid_map", "rb", buffering=0) as uid_map:
         # The initial user namespace maps all 32 bits but the last, user_namespaces(7).
         return uid_map.read(256).split() != [b"0", b"0", b"4294967295"]
+
+
+def _has_apparmor() -> bool:
+    try:
+        with open("/sys/module/apparmor/parameters/enabled", "rb", buffering=0) as enabled:
+            return enabled.read(1) == b"Y"
+    except OSError:
+        return False
 
 
 def _permitted_capabilities() -> int:

@@ -194,5 +194,6 @@ def _request(invocation: "Invocation", log: "Log") -> "Request":
         console=console,
         no_pivot=flags["no-pivot"],
         preserve_fds=flags["preserve-fds"],
+        new_keyring=not flags["no-new-keyring"],
         rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
     )

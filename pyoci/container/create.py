@@ -35,7 +35,7 @@ class Request:
         bundle: read and checked.
         pid_file: where to write the pid, or None.
         console: what to do with the terminal's other end, a descriptor; None if there is nobody to take it.
-        no_pivot, preserve_fds: see `Compilation`.
+        no_pivot, preserve_fds, new_keyring: see `Compilation`.
         rootless: see `prepare`.
         warn: where warnings go.
     """
@@ -52,6 +52,7 @@ class Request:
         no_pivot: bool = False,
         preserve_fds: int = 0,
         rootless: bool | None = None,
+        new_keyring: bool = True,
     ) -> None:
         self.root = root
         self.id = store.check_id(container_id)
@@ -62,6 +63,7 @@ class Request:
         self.no_pivot = no_pivot
         self.preserve_fds = preserve_fds
         self.rootless = rootless
+        self.new_keyring = new_keyring
 
 
 def prepare(
@@ -73,6 +75,7 @@ def prepare(
     preserve_fds: int = 0,
     cache: str | None = None,
     rootless: bool | None = None,
+    new_keyring: bool = True,
 ) -> "tuple[Compilation, Plan, Cgroups]":
     """Compile a bundle for this host, without making anything.
 
@@ -102,6 +105,7 @@ def prepare(
         seccomp=seccomp,
         no_pivot=no_pivot,
         preserved=preserve_fds,
+        new_keyring=new_keyring,
     )
     return context, compile_plan(context), groups
 
@@ -162,6 +166,7 @@ def _create(request: Request) -> "store.Entry":
         preserve_fds=request.preserve_fds,
         cache=f"{request.root}/{store.SECCOMP_CACHE}",
         rootless=request.rootless,
+        new_keyring=request.new_keyring,
     )
     _check_console(request)
     for warning in plan.warnings:

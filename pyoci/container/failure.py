@@ -43,12 +43,35 @@ MEANINGS = {
     ("mknodat", errno.EEXIST): '"{subject}" exists and is something else',
     ("mknodat", errno.ENODEV): 'the host\'s "{subject}" is another device',
     ("chdir", errno.EXDEV): 'the working directory "{subject}" is outside of the container',
+    (
+        "sched_setattr",
+        errno.EPERM,
+    ): "the policy may not be set: CAP_SYS_NICE is missing, or the cgroup has no realtime budget",
+    ("sched_setattr", errno.EOPNOTSUPP): "this kernel can't clamp utilization",
+    ("sched_setattr", errno.EBUSY): "this machine has no bandwidth left for such a deadline",
+    ("ioprio_set", errno.EPERM): "the class may not be set: CAP_SYS_NICE is missing",
+    (
+        "set_mempolicy",
+        errno.EINVAL,
+    ): "this machine doesn't have such nodes, or its kernel doesn't know such a policy",
+    ("set_mempolicy", errno.ENOSYS): "this kernel has no memory policies (CONFIG_NUMA)",
+    ("keyctl", errno.EDQUOT): "the session keyring can't be made: too many keys",
+    ("keyctl", errno.EPERM): "the session keyring may not be made here",
+    ("write attr", errno.ENOENT): 'the profile of "{subject}" is not loaded',
+    ("write attr", errno.EINVAL): 'the security module refuses "{subject}"',
     ("setrlimit", errno.EPERM): "the limit can't be raised that far: CAP_SYS_RESOURCE is missing",
     ("move_mount", errno.ENOTDIR): '"{subject}": a directory and a file can\'t be mounted on each other',
     ("openat2", errno.ELOOP): '"{subject}" is or goes through a symlink, where none may be',
     ("openat2", errno.ENOTDIR): '"{subject}": a part of the path is not a directory',
 }
 HINTS = {
+    (
+        "sched_setattr",
+        errno.EPERM,
+    ): "on cgroup v1 SCHED_FIFO and SCHED_RR need linux.resources.cpu.realtimeRuntime",
+    ("keyctl", errno.EDQUOT): "/proc/sys/kernel/keys/ has the limits; --no-new-keyring does without",
+    ("keyctl", errno.EPERM): "--no-new-keyring does without",
+    ("write attr", errno.ENOENT): "`apparmor_parser -r FILE` loads it",
     ("fsopen", errno.ENODEV): "/proc/filesystems lists what there is",
     ("open-root", errno.ENOENT): "root.path is relative to the bundle",
 }

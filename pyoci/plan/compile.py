@@ -22,8 +22,7 @@ NAMESPACES_READY, ID_MAPS = 1, 2
 
 # What the specification has and this version doesn't do yet: refused, never ignored.
 NOT_YET = {
-    "process": ("scheduler", "ioPriority", "apparmorProfile", "selinuxLabel"),
-    "linux": ("mountLabel", "personality", "memoryPolicy", "netDevices", "intelRdt"),
+    "linux": ("netDevices", "intelRdt"),
 }
 
 
@@ -40,6 +39,7 @@ class Compilation:
         seccomp: the compiled filter, if the config has one.
         no_pivot: leave the host's root by chroot(2), not pivot_root(2).
         preserved: how many descriptors from 3 up the program gets.
+        new_keyring: make a session keyring for the container.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Compilation:
         seccomp: "Filter | None" = None,
         no_pivot: bool = False,
         preserved: int = 0,
+        new_keyring: bool = True,
     ) -> None:
         self.config = config
         self.host = host
@@ -64,6 +65,7 @@ class Compilation:
         self.seccomp = seccomp
         self.no_pivot = no_pivot
         self.preserved = preserved
+        self.new_keyring = new_keyring
         self.process: "dict[str, Any] | None" = config.get("process")
         self.linux: "dict[str, Any]" = config.get("linux") or {}
         self.namespaces = namespaces.read(config)
@@ -93,6 +95,7 @@ def compile_plan(context: Compilation) -> Plan:
     """
     _refuse_what_is_missing(context)
     plan = Plan(context.preserved)
+    process.check_labels(context, plan)
     namespaces.compile_birth(context, plan)
     start = plan.slot("start")
 
@@ -100,6 +103,7 @@ def compile_plan(context: Compilation) -> Plan:
     process.compile_oom_score(context, plan)
     _compile_cgroups(context, plan)
     namespaces.compile_entry(context, plan)
+    process.compile_keyring(context, plan)
     namespaces.compile_names(context, plan)
     namespaces.compile_sysctls(context, plan)
     if context.has_hooks("prestart", "createRuntime"):
@@ -116,11 +120,13 @@ def compile_plan(context: Compilation) -> Plan:
     mounts.compile_root_attributes(context, plan)
 
     process.compile_limits(context, plan)
+    process.compile_scheduling(context, plan)
     sets = process.compile_identity(context, plan)
     plan.add("ready", "")
     plan.add("wait-start", "", start)
 
     hooks.compile_hooks(context, plan, "startContainer", "created")
+    process.compile_labels(context, plan)
     process.compile_filter(context, plan, sets)
     process.compile_program(context, plan)
     return plan

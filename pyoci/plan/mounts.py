@@ -128,7 +128,7 @@ def compile_mounts(context: "Compilation", plan: "Plan") -> None:
         elif mount.bind is not None:
             _compile_bind(plan, mount)
         else:
-            _compile_filesystem(plan, mount)
+            _compile_filesystem(context, plan, mount)
 
 
 def _check_proc(mount: Mount) -> None:
@@ -169,11 +169,15 @@ def _compile_bind(plan: "Plan", mount: Mount) -> None:
     )
 
 
-def _compile_filesystem(plan: "Plan", mount: Mount) -> None:
+def _compile_filesystem(context: "Compilation", plan: "Plan", mount: Mount) -> None:
     flags = ORDINARY_DIRECTORY if mount.type in ("proc", "sysfs") else 0
     if mount.type == "tmpfs" and not any(option.startswith("mode=") for option in mount.data):
         flags |= INHERIT_MODE
     data = mount.data
+    if context.linux.get("mountLabel"):
+        from pyoci.plan import labels
+
+        data = data + labels.mount_options(context, mount.type)
     # mount(2) with MS_RDONLY makes the filesystem read-only, not only this mount of it.
     attributes = (mount.set | mount.set_all) & ~(mount.clear_all & ~mount.set_all)
     if attributes & RDONLY:

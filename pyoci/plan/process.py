@@ -41,6 +41,50 @@ def compile_working_directory(context: "Compilation", plan: "Plan") -> None:
         plan.add("make-directory", "/process/cwd", context.process["cwd"], 0o755)
 
 
+def check_labels(context: "Compilation", plan: "Plan") -> None:
+    """Whether this host has the security modules that are asked for. Raises ConfigError."""
+    if _has_labels(context):
+        from pyoci.plan import labels
+
+        labels.check(context, plan)
+
+
+def compile_labels(context: "Compilation", plan: "Plan") -> None:
+    """process.apparmorProfile and process.selinuxLabel: as late as can be, they are for the program."""
+    if _has_labels(context):
+        from pyoci.plan import labels
+
+        labels.compile_exec_labels(context, plan)
+
+
+def _has_labels(context: "Compilation") -> bool:
+    process = context.process or {}
+    return bool(
+        process.get("apparmorProfile") or process.get("selinuxLabel") or context.linux.get("mountLabel")
+    )
+
+
+def compile_keyring(context: "Compilation", plan: "Plan") -> None:
+    """A session keyring of the container's own: by the caller's it could read the caller's keys (keyrings(7))."""
+    if context.new_keyring:
+        label = (context.process or {}).get("selinuxLabel") or ""
+        plan.add("join-keyring", "", f"_ses.{context.container_id}", label)
+
+
+def compile_scheduling(context: "Compilation", plan: "Plan") -> None:
+    """process.scheduler, process.ioPriority, linux.memoryPolicy and linux.personality: the program inherits them."""
+    process = context.process or {}
+    if (
+        process.get("scheduler")
+        or process.get("ioPriority")
+        or context.linux.get("memoryPolicy")
+        or context.linux.get("personality")
+    ):
+        from pyoci.plan import scheduling
+
+        scheduling.compile_scheduling(context, plan)
+
+
 def compile_limits(context: "Compilation", plan: "Plan") -> None:
     """process.rlimits, while the capability to raise them is still there."""
     for i, limit in enumerate((context.process or {}).get("rlimits") or ()):

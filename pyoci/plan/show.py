@@ -143,6 +143,7 @@ _WORDS: "dict[str, Any]" = {
     "set-groups": lambda data: (
         " ".join(str(int.from_bytes(data[i : i + 4], "little")) for i in range(0, len(data), 4)) or "none"
     ),
+    "set-memory-policy": lambda mode, nodes: f"{mode:#x} nodes {int.from_bytes(nodes, 'little'):#x}",
     "set-umask": lambda mask: f"{mask:04o}",
     "set-user": lambda uid, gid: f"{uid}:{gid}",
     "load-seccomp": lambda program, flags: f"{len(program) // 8} instructions, flags {flags:#x}",
