@@ -1,5 +1,8 @@
 """How the kernel serves the program -> steps: process.scheduler, process.ioPriority, linux.memoryPolicy and
-linux.personality (config.md, "Linux Process"; config-linux.md, "Memory policy", "Personality"). Imported only for a config that has one."""
+linux.personality (config.md, "Linux Process"; config-linux.md, "Memory policy", "Personality").
+
+Imported only for a config that has one of them.
+"""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
