@@ -120,15 +120,21 @@ def check_command(invocation: "Invocation", log: "Log") -> int:
 
 def plan_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci plan"""
-    from pyoci.container.create import located, prepare
+    from pyoci.container.create import Request, located, prepare
     from pyoci.plan import show
     from pyoci.spec.bundle import load
 
     bundle = load(invocation.arguments[0] or ".")
     with located(bundle):
-        _, plan, _ = prepare(bundle, bundle.path.rpartition("/")[2] or "container", log.warn)
+        request = Request("/", _id_like(bundle.path.rpartition("/")[2]), bundle, log.warn)
+        _, plan, _ = prepare(request, cache=False)
     output(show.as_json(plan) if invocation.flags["json"] else show.as_text(plan))
     return 0
+
+
+def _id_like(name: str) -> str:
+    """An id for a container that isn't made."""
+    return "".join(char for char in name if char in store.ID_CHARACTERS).strip(".") or "container"
 
 
 def help_command(invocation: "Invocation", log: "Log") -> int:
@@ -180,6 +186,11 @@ def _request(invocation: "Invocation", log: "Log") -> "Request":
     from pyoci.spec.bundle import load
 
     flags = invocation.flags
+    descriptors, environment = 0, list[str]()
+    if b"LISTEN_FDS" in posix.environ:
+        from pyoci.container.activation import inherited
+
+        descriptors, environment = inherited()
     console = None
     if flags["console-socket"]:
         from pyoci.container.console import sender
@@ -193,7 +204,9 @@ def _request(invocation: "Invocation", log: "Log") -> "Request":
         pid_file=flags["pid-file"],
         console=console,
         no_pivot=flags["no-pivot"],
-        preserve_fds=flags["preserve-fds"],
+        preserve_fds=descriptors + flags["preserve-fds"],
+        environment=environment,
+        notify=bool(posix.environ.get(b"NOTIFY_SOCKET")),
         new_keyring=not flags["no-new-keyring"],
         rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
     )

@@ -15,7 +15,7 @@ from pyoci.plan.compile import ID_MAPS, NAMESPACES_READY, Compilation, compile_p
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from pyoci.cgroups.tree import Cgroups
@@ -33,11 +33,14 @@ class Request:
         root: where states are kept.
         id: the new container's.
         bundle: read and checked.
+        warn: where warnings go.
         pid_file: where to write the pid, or None.
         console: what to do with the terminal's other end, a descriptor; None if there is nobody to take it.
-        no_pivot, preserve_fds, new_keyring: see `Compilation`.
-        rootless: see `prepare`.
-        warn: where warnings go.
+        no_pivot, new_keyring: see `Compilation`.
+        preserve_fds: how many descriptors from 3 up go to the program.
+        rootless: go on without cgroups that may not be made; None: if we aren't the host's root.
+        environment: variables that the program gets beside those of its config, "NAME=value".
+        notify: the program gets a socket for sd_notify(3).
     """
 
     def __init__(
@@ -50,9 +53,11 @@ class Request:
         pid_file: str | None = None,
         console: "Callable[[int], None] | None" = None,
         no_pivot: bool = False,
+        new_keyring: bool = True,
         preserve_fds: int = 0,
         rootless: bool | None = None,
-        new_keyring: bool = True,
+        environment: "Sequence[str]" = (),
+        notify: bool = False,
     ) -> None:
         self.root = root
         self.id = store.check_id(container_id)
@@ -61,53 +66,60 @@ class Request:
         self.pid_file = absolute(pid_file) if pid_file else None
         self.console = console
         self.no_pivot = no_pivot
+        self.new_keyring = new_keyring
         self.preserve_fds = preserve_fds
         self.rootless = rootless
-        self.new_keyring = new_keyring
+        self.environment = list(environment)
+        self.notify = notify
 
 
-def prepare(
-    bundle: "Bundle",
-    container_id: str,
-    warn: "Callable[[str], None]",
-    *,
-    no_pivot: bool = False,
-    preserve_fds: int = 0,
-    cache: str | None = None,
-    rootless: bool | None = None,
-    new_keyring: bool = True,
-) -> "tuple[Compilation, Plan, Cgroups]":
+def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan, Cgroups]":
     """Compile a bundle for this host, without making anything.
 
     Arguments:
-        cache: where compiled filters are kept.
-        rootless: go on without cgroups that may not be made; None: if we aren't the host's root.
+        cache: keep compiled filters below the root.
 
     Raises ConfigError or Error if that can't work here.
     """
     facts = host.read()
-    linux = bundle.config.get("linux") or {}
-    if rootless is not None:
-        facts.rootless = rootless
-    groups = _open_cgroups(facts, linux, container_id)
+    if request.rootless is not None:
+        facts.rootless = request.rootless
+    config = request.bundle.config
+    _add(request, config)
+    linux = config.get("linux") or {}
+    groups = _open_cgroups(facts, linux, request.id)
     seccomp = None
     if linux.get("seccomp"):
         from pyoci.plan.seccomp import compile_profile
 
-        seccomp = compile_profile(linux["seccomp"], warn, cache_directory=cache)
+        directory = f"{request.root}/{store.SECCOMP_CACHE}" if cache else None
+        seccomp = compile_profile(linux["seccomp"], request.warn, cache_directory=directory)
     context = Compilation(
-        bundle.config,
+        config,
         facts,
-        bundle=bundle.path,
-        container_id=container_id,
+        bundle=request.bundle.path,
+        container_id=request.id,
         cgroup_path=groups.path,
         cgroup_files=groups.join_files(),
         seccomp=seccomp,
-        no_pivot=no_pivot,
-        preserved=preserve_fds,
-        new_keyring=new_keyring,
+        no_pivot=request.no_pivot,
+        preserved=request.preserve_fds,
+        new_keyring=request.new_keyring,
     )
     return context, compile_plan(context), groups
+
+
+def _add(request: Request, config: "dict[str, Any]") -> None:
+    """What the program gets that isn't in its config."""
+    environment = list(request.environment)
+    if request.notify:
+        from pyoci.container import notify
+
+        mount, variable = notify.additions(f"{request.root}/{request.id}")
+        config["mounts"] = [*(config.get("mounts") or []), mount]
+        environment.append(variable)
+    if environment and config.get("process"):
+        config["process"]["env"] = [*(config["process"].get("env") or []), *environment]
 
 
 def _open_cgroups(facts: host.Host, linux: "dict[str, Any]", container_id: str) -> "Cgroups":
@@ -158,16 +170,7 @@ def _located(error: ConfigError, bundle: "Bundle") -> ConfigError:
 
 def _create(request: Request) -> "store.Entry":
     _check_preserved(request.preserve_fds)
-    context, plan, groups = prepare(
-        request.bundle,
-        request.id,
-        request.warn,
-        no_pivot=request.no_pivot,
-        preserve_fds=request.preserve_fds,
-        cache=f"{request.root}/{store.SECCOMP_CACHE}",
-        rootless=request.rootless,
-        new_keyring=request.new_keyring,
-    )
+    context, plan, groups = prepare(request)
     _check_console(request)
     for warning in plan.warnings:
         request.warn(warning)
@@ -234,6 +237,11 @@ class Birth:
             "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
             "pid_file": self.request.pid_file,
         }
+        if self.request.notify:
+            from pyoci.container import notify
+
+            notify.make_directory(self.entry)
+            self.entry.state["notify"] = True
         if "mount" not in self.context.namespaces:
             from pyoci.container import host_mounts
 

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.container.console import Relay
     from pyoci.container.create import Request
+    from pyoci.container.notify import Proxy
 
 # Not forwarded: SIGCHLD is about our children, SIGURG nobody means, and the others can't be caught or are ours.
 KEPT = (_signal.SIGCHLD, _signal.SIGURG, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGWINCH, _signal.SIGPIPE)
@@ -42,11 +43,11 @@ def run(request: "Request", *, detach: bool, keep: bool) -> int:
         entry.load()
         if relay:
             relay.begin()
-        start(entry, request.warn)
+        proxy = start(entry, request.warn, wait=detach)
         if detach:
             return 0
         assert wakeup is not None
-        return _wait(entry, wakeup, relay)
+        return _wait(entry, wakeup, relay, proxy)
     except BaseException:
         keep = False
         raise
@@ -91,7 +92,7 @@ def _catch_signals() -> int:
     return reading
 
 
-def _wait(entry: "store.Entry", wakeup: int, relay: "Relay | None") -> int:
+def _wait(entry: "store.Entry", wakeup: int, relay: "Relay | None", proxy: "Proxy | None") -> int:
     """Forward signals, carry the terminal's bytes, reap, until the program has ended."""
     pid = entry.state["pid"]
     poll = select.poll()
@@ -99,11 +100,15 @@ def _wait(entry: "store.Entry", wakeup: int, relay: "Relay | None") -> int:
     if relay:
         poll.register(relay.terminal, select.POLLIN)
         poll.register(0, select.POLLIN)
+    if proxy:
+        poll.register(proxy.fileno(), select.POLLIN)
     while True:
         status = _reap(pid)
         if status is not None:
             if relay:
                 relay.drain()
+            if proxy:
+                proxy.pump()
             code = posix.waitstatus_to_exitcode(status)
             return 128 - code if code < 0 else code
         for fd, _ in poll.poll():
@@ -111,6 +116,8 @@ def _wait(entry: "store.Entry", wakeup: int, relay: "Relay | None") -> int:
                 _forward(pid, posix.read(wakeup, 4096), relay)
             elif relay and fd == relay.terminal and not relay.pump_out():
                 poll.unregister(relay.terminal)
+            elif proxy and fd == proxy.fileno():
+                proxy.pump()
             elif relay and fd == 0 and not relay.pump_in():
                 poll.unregister(0)
 

@@ -1,5 +1,7 @@
 """`start`: the created container's program runs (runtime.md, "Start")."""
 
+import posix
+
 from pyoci.container import conversation
 from pyoci.container.delete import delete
 from pyoci.container.status import CREATED, status
@@ -10,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyoci.container.notify import Proxy
     from pyoci.container.store import Entry
 
 
@@ -17,12 +20,15 @@ class HookError(ConfigError):
     """A startContainer hook failed."""
 
 
-def start(entry: "Entry", warn: "Callable[[str], None]") -> None:
+def start(entry: "Entry", warn: "Callable[[str], None]", *, wait: bool = True) -> "Proxy | None":
     """Start it.
 
     Arguments:
         entry: locked.
         warn: where warnings go.
+        wait: if the program tells a service manager when it is ready (NOTIFY_SOCKET), wait for that.
+
+    Returns what passes the program's messages on to the manager, to be polled; None if there is none.
 
     Raises Error: it isn't created, has no process, its program can't be executed, or a hook failed; in the last two cases
     the container has ended.
@@ -32,6 +38,7 @@ def start(entry: "Entry", warn: "Callable[[str], None]") -> None:
         raise Error(f'cannot start container "{entry.id}": it is {now}, not created')
     if not entry.state["process"]:
         raise Error(f'cannot start container "{entry.id}": its config.json has no process')
+    proxy = _proxy(entry)
     try:
         _let_go(entry)
     except HookError:
@@ -40,6 +47,17 @@ def start(entry: "Entry", warn: "Callable[[str], None]") -> None:
         raise
     if entry.state["hooks"].get("poststart"):
         _run_poststart(entry, warn)
+    if proxy and wait:
+        proxy.wait_until_ready()
+    return proxy
+
+
+def _proxy(entry: "Entry") -> "Proxy | None":
+    if not entry.state.get("notify") or not posix.environ.get(b"NOTIFY_SOCKET"):
+        return None
+    from pyoci.container.notify import Proxy
+
+    return Proxy(entry)
 
 
 def _let_go(entry: "Entry") -> None:

@@ -84,9 +84,14 @@ class Entry:
         self._directory = -1
 
     @property
+    def directory(self) -> str:
+        """A short path of the directory, which holds as long as this entry is open."""
+        return f"/proc/self/fd/{self._directory}"
+
+    @property
     def start_socket(self) -> str:
         """The start socket's path, short enough for an address: sun_path has 108 bytes, unix(7)."""
-        return f"/proc/self/fd/{self._directory}/{START_SOCKET}"
+        return f"{self.directory}/{START_SOCKET}"
 
     def load(self) -> None:
         """Read state.json again.
@@ -149,9 +154,7 @@ class Entry:
     def remove(self) -> None:
         """Remove the directory and all in it. What is gone already is fine; raises Error for what stays."""
         try:
-            for name in posix.listdir(self.path):
-                posix.unlink(f"{self.path}/{name}")
-            posix.rmdir(self.path)
+            _remove_tree(self.path)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -162,6 +165,16 @@ class Entry:
         if self._directory >= 0:
             posix.close(self._directory)
             self._directory = -1
+
+
+def _remove_tree(path: str) -> None:
+    with posix.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _remove_tree(entry.path)
+            else:
+                posix.unlink(entry.path)
+    posix.rmdir(path)
 
 
 def reserve(root: str, container_id: str) -> Entry:

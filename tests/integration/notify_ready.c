@@ -1,0 +1,22 @@
+/* sd_notify(3) without a library: sends its arguments, one datagram each, to $NOTIFY_SOCKET. Then it sleeps. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const char *path = getenv("NOTIFY_SOCKET");
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+	if (path == NULL || strlen(path) >= sizeof(address.sun_path))
+		return 1;
+	strcpy(address.sun_path, path);
+	for (int i = 1; i < argc; i++)
+		if (sendto(fd, argv[i], strlen(argv[i]), 0, (struct sockaddr *)&address, sizeof(address)) < 0)
+			return 2;
+	sleep(getenv("SLEEP") ? (unsigned int)atoi(getenv("SLEEP")) : 0);
+	return 0;
+}
