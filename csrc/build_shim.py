@@ -6,7 +6,7 @@ from pathlib import Path
 import cffi
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ["spawn.c", "seal.c", "hook.c", "plan.c", "bpf.c", "signals.c"]
+SOURCES = ["spawn.c", "seal.c", "hook.c", "plan.c", "bpf.c", "signals.c", "trees.c"]
 C_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", f"-I{HERE}"]
 
 DECLARATIONS = """
@@ -24,6 +24,10 @@ struct spawn_request {
 int spawn_init(const struct spawn_request *request, int *pid, int *pidfd, const char **call);
 
 int seal_program(const char *path);
+
+int tree_open(const char *source, int recursive, int follow, int peer);
+int tree_idmap(int tree, int recursive, int user_namespace);
+int user_namespace_with(const char *uid_map, const char *gid_map);
 
 int umount2(const char *target, int flags);
 
@@ -51,6 +55,7 @@ PREAMBLE = """
 #include "plan.h"
 #include "seal.h"
 #include "spawn.h"
+#include "trees.h"
 
 #include <sys/mount.h>
 

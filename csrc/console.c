@@ -1,5 +1,6 @@
 /* The terminal of a container: a pty of the container's own devpts. */
 #include "init.h"
+#include "mounts.h"
 #include "syscalls.h"
 
 #include <errno.h>

@@ -44,6 +44,36 @@ bool go_ahead(int socket)
 	return length == 1 && answer == 'g';
 }
 
+int receive_descriptor(int socket)
+{
+	char answer = 0;
+	struct iovec part = { &answer, 1 };
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct msghdr header = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)
+	};
+	struct cmsghdr *cmsg;
+	int descriptor;
+	ssize_t length;
+
+	do
+		length = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+	while (length < 0 && errno == EINTR);
+	/* The host side says nothing if it has failed: it knows better than we what to tell. */
+	if (length != 1 || answer != 'g')
+		_exit(125);
+	cmsg = CMSG_FIRSTHDR(&header);
+	if (cmsg == NULL || cmsg->cmsg_type != SCM_RIGHTS || cmsg->cmsg_len != CMSG_LEN(sizeof(int))) {
+		errno = EMFILE;
+		return -1;
+	}
+	memcpy(&descriptor, CMSG_DATA(cmsg), sizeof(int));
+	return descriptor;
+}
+
 int say_and_wait(struct init *init, const struct step *step, enum message_kind kind, uint32_t value)
 {
 	struct message message = { kind, step->number, 0, value };

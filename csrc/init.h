@@ -18,6 +18,7 @@ enum message_kind {
 	MESSAGE_CONSOLE = 4, /* with the terminal's other end */
 	MESSAGE_STARTING = 5, /* on a start connection: the program is about to be executed */
 	MESSAGE_BORN = 6, /* value: the pid of the child that goes on in our place, not ours but the host side's */
+	MESSAGE_FETCH = 8, /* the answer comes with the descriptor that the step needs */
 };
 
 /* What an ask is about, beside what the plan says (ask-host). */
@@ -72,6 +73,8 @@ void report_failure(struct init *init, const struct step *step);
 int send_message(int socket, const struct message *message, const struct init *init, const char *origin);
 /* False if the other side is gone, or says anything but "go on". */
 bool go_ahead(int socket);
+/* The descriptor that comes with a "go on", -1 and errno without one. */
+int receive_descriptor(int socket);
 int say_and_wait(struct init *init, const struct step *step, enum message_kind kind, uint32_t value);
 int send_console(struct init *init, const struct step *step, int terminal);
 
@@ -82,6 +85,3 @@ int keep_death_signal(struct init *init);
 /* root.c: paths inside the root filesystem. Each resolves like the container itself would, and never leaves the root. */
 int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve);
 int open_or_make(const struct init *init, const char *path, mode_t directory_mode, bool is_directory);
-
-/* mounts.c */
-int attach(struct init *init, int tree, int target, const char *subject);

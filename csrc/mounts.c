@@ -2,6 +2,7 @@
  * its attributes, and then attached to a target that was opened before. There is no moment at which a mount that is to
  * be read-only can be written, and no path is looked up twice. */
 #include "init.h"
+#include "mounts.h"
 #include "syscalls.h"
 
 #include <errno.h>
@@ -10,17 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
-
-/* The flags of the steps `mount` and `bind`, as pyoci/plan/mounts.py sets them. */
-enum {
-	BIND_RECURSIVE = 1,
-	MOUNT_ORDINARY_DIRECTORY = 2, /* no symlink on the way to the target */
-	MOUNT_INHERIT_MODE = 4,	      /* the new root gets the permissions of the directory that it covers */
-};
-
-/* In a step's propagation: it applies to the mounts below, too. */
-static const uint64_t PROPAGATION_RECURSIVE = MS_REC;
 
 /* What a filesystem doesn't take in fsconfig(2): values are limited to 255 bytes there. */
 enum { FSCONFIG_MAX_VALUE = 255 };
@@ -32,7 +22,7 @@ int step_set_propagation(struct init *init, const struct step *step)
 	return 0;
 }
 
-static int set_propagation(struct init *init, int tree, uint64_t propagation, const char *subject)
+int set_propagation(struct init *init, int tree, uint64_t propagation, const char *subject)
 {
 	unsigned int recursive = propagation & PROPAGATION_RECURSIVE ? AT_RECURSIVE : 0;
 
@@ -82,8 +72,8 @@ int attach(struct init *init, int tree, int target, const char *subject)
 	return 0;
 }
 
-static int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, unsigned int recursive,
-			  const char *subject)
+int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, unsigned int recursive,
+		   const char *subject)
 {
 	if ((set | clear) == 0)
 		return 0;
@@ -93,7 +83,7 @@ static int set_attributes(struct init *init, int tree, uint64_t set, uint64_t cl
 }
 
 /* The kernel says in words what it didn't like; fsopen(2). The first letter is the severity. */
-static int filesystem_failed(struct init *init, int fs, const char *call, const char *subject)
+int filesystem_failed(struct init *init, int fs, const char *call, const char *subject)
 {
 	char words[512];
 	int error = errno;
@@ -108,7 +98,7 @@ static int filesystem_failed(struct init *init, int fs, const char *call, const 
 	return step_failed(init, call, subject);
 }
 
-static int set_option(struct init *init, int fs, const char *option)
+int set_filesystem_option(struct init *init, int fs, const char *option)
 {
 	const char *equals = strchr(option, '=');
 	char key[256];
@@ -135,7 +125,7 @@ static int inherit_mode(struct init *init, int fs, int target)
 	if (fstat(target, &st) != 0)
 		return step_failed(init, "fstat", "the target");
 	snprintf(mode, sizeof(mode), "mode=%o", st.st_mode & 07777);
-	return set_option(init, fs, mode);
+	return set_filesystem_option(init, fs, mode);
 }
 
 /* Make the filesystem of a mount step: a detached mount, or -1. */
@@ -151,11 +141,13 @@ static int make_filesystem(struct init *init, const struct step *step, int targe
 	if ((step->args[5].u & MOUNT_INHERIT_MODE) && inherit_mode(init, fs, target) != 0)
 		return -1;
 	for (uint32_t i = 0; i < step->args[6].v.count; i++)
-		if (set_option(init, fs, list_next(&cursor)) != 0)
+		if (set_filesystem_option(init, fs, list_next(&cursor)) != 0)
 			return -1;
 	if (sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) != 0)
 		return filesystem_failed(init, fs, "fsconfig", type);
-	tree = sys_fsmount(fs, FSMOUNT_CLOEXEC, (unsigned int)step->args[3].l);
+	/* What is copied up must be written first. */
+	tree = sys_fsmount(fs, FSMOUNT_CLOEXEC,
+			   step->args[5].u & MOUNT_COPY_UP ? 0 : (unsigned int)step->args[3].l);
 	if (tree < 0)
 		return filesystem_failed(init, fs, "fsmount", type);
 	close(fs);
@@ -232,6 +224,20 @@ static int open_mount_target(struct init *init, const char *path, uint32_t flags
 	return target < 0 ? step_failed(init, "openat2", path) : target;
 }
 
+/* What comes between the making of a filesystem and its attaching. */
+static int complete(struct init *init, const struct step *step, int tree, int target)
+{
+	const char *path = step->args[2].s;
+
+	if ((step->args[5].u & MOUNT_IDMAP) && idmap(init, step, tree, 0) != 0)
+		return -1;
+	if (!(step->args[5].u & MOUNT_COPY_UP))
+		return 0;
+	if (copy_up(target, tree) != 0)
+		return step_failed(init, "copy", path);
+	return set_attributes(init, tree, step->args[3].l, 0, 0, path);
+}
+
 int step_mount(struct init *init, const struct step *step)
 {
 	const char *path = step->args[2].s;
@@ -241,7 +247,7 @@ int step_mount(struct init *init, const struct step *step)
 		return -1;
 	if (fits_fsconfig(&step->args[6].v)) {
 		tree = make_filesystem(init, step, target);
-		if (tree < 0 || attach(init, tree, target, path) != 0)
+		if (tree < 0 || complete(init, step, tree, target) != 0 || attach(init, tree, target, path) != 0)
 			return -1;
 	} else {
 		tree = mount_by_string(init, step, target);
@@ -249,118 +255,6 @@ int step_mount(struct init *init, const struct step *step)
 			return -1;
 	}
 	if (set_propagation(init, tree, step->args[4].l, path) != 0)
-		return -1;
-	close(tree);
-	close(target);
-	return 0;
-}
-
-int step_bind(struct init *init, const struct step *step)
-{
-	const char *source = step->args[0].s, *path = step->args[1].s;
-	unsigned int recursive = step->args[7].u & BIND_RECURSIVE ? AT_RECURSIVE : 0;
-	int target, tree = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
-	struct stat st;
-
-	if (tree < 0 || fstat(tree, &st) != 0)
-		return step_failed(init, "open_tree", source);
-	if (set_attributes(init, tree, step->args[2].l, step->args[3].l, 0, path) != 0 ||
-	    set_attributes(init, tree, step->args[4].l, step->args[5].l, AT_RECURSIVE, path) != 0)
-		return -1;
-	target = open_or_make(init, path, 0755, S_ISDIR(st.st_mode));
-	if (target < 0)
-		return step_failed(init, "openat2", path);
-	if (attach(init, tree, target, path) != 0 || set_propagation(init, tree, step->args[6].l, path) != 0)
-		return -1;
-	close(target);
-	close(tree);
-	return 0;
-}
-
-int step_remount(struct init *init, const struct step *step)
-{
-	int target = open_in_root(init, step->args[0].s, O_PATH, 0);
-
-	if (target < 0)
-		return step_failed(init, "openat2", step->args[0].s);
-	if (set_attributes(init, target, step->args[1].l, step->args[2].l, 0, step->args[0].s) != 0)
-		return -1;
-	close(target);
-	return 0;
-}
-
-/* An empty directory that nobody can fill. One serves all masks: a superblock each is what made many containers slow on
- * large machines (runc issue 5275). */
-static int empty_directory(struct init *init)
-{
-	int fs, tree;
-
-	if (init->empty >= 0)
-		return sys_open_tree(init->empty, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-	fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
-	if (fs < 0 || sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", "tmpfs", 0) != 0 ||
-	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "mode", "555", 0) != 0 ||
-	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "size", "0", 0) != 0 ||
-	    sys_fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) != 0 ||
-	    sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) != 0)
-		return -1;
-	tree = sys_fsmount(fs, FSMOUNT_CLOEXEC,
-			   MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-	close(fs);
-	init->empty = tree;
-	return tree;
-}
-
-/* The host's /dev/null, and a look that it is it (CVE-2025-31133). */
-static int null_device(void)
-{
-	struct stat st;
-	int tree = sys_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-
-	if (tree < 0)
-		return -1;
-	if (fstat(tree, &st) != 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)) {
-		close(tree);
-		errno = ENODEV;
-		return -1;
-	}
-	return tree;
-}
-
-int step_mask(struct init *init, const struct step *step)
-{
-	const char *path = step->args[0].s;
-	int tree, target = open_in_root(init, path, O_PATH, 0);
-	struct stat st;
-
-	if (target < 0 && (errno == ENOENT || errno == ENOTDIR))
-		return 0;
-	if (target < 0 || fstat(target, &st) != 0)
-		return step_failed(init, "openat2", path);
-	tree = S_ISDIR(st.st_mode) ? empty_directory(init) : null_device();
-	if (tree < 0)
-		return step_failed(init, "open_tree", S_ISDIR(st.st_mode) ? "an empty directory" : "/dev/null");
-	if (attach(init, tree, target, path) != 0)
-		return -1;
-	if (tree != init->empty)
-		close(tree);
-	close(target);
-	return 0;
-}
-
-int step_make_readonly(struct init *init, const struct step *step)
-{
-	const char *path = step->args[0].s;
-	int tree, target = open_in_root(init, path, O_PATH, 0);
-
-	if (target < 0 && (errno == ENOENT || errno == ENOTDIR))
-		return 0;
-	if (target < 0)
-		return step_failed(init, "openat2", path);
-	tree = sys_open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
-	if (tree < 0)
-		return step_failed(init, "open_tree", path);
-	if (set_attributes(init, tree, MOUNT_ATTR_RDONLY, 0, 0, path) != 0 || attach(init, tree, target, path) != 0)
 		return -1;
 	close(tree);
 	close(target);

@@ -3,6 +3,7 @@
  * A path is resolved by openat2(2) as the container itself would resolve it, so that a symlink can't lead out
  * (CVE-2019-18837, CVE-2021-30465), and what was opened is what is used. */
 #include "init.h"
+#include "mounts.h"
 #include "syscalls.h"
 
 #include <errno.h>

@@ -10,6 +10,9 @@
 #ifndef MOUNT_ATTR_NOSYMFOLLOW
 #define MOUNT_ATTR_NOSYMFOLLOW 0x00200000
 #endif
+#ifndef AT_EMPTY_PATH
+#define AT_EMPTY_PATH 0x1000
+#endif
 #ifndef OPEN_TREE_CLOEXEC
 #define OPEN_TREE_CLOEXEC O_CLOEXEC
 #endif
@@ -61,6 +64,18 @@ static inline int sys_mount_setattr(int dir, const char *path, unsigned int flag
 	struct mount_attr attr = { .attr_set = set, .attr_clr = clear, .propagation = propagation };
 
 	return (int)syscall(SYS_mount_setattr, dir, path, flags, &attr, sizeof(attr));
+}
+
+static inline int sys_fspick(int dir, const char *path, unsigned int flags)
+{
+	return (int)syscall(SYS_fspick, dir, path, flags);
+}
+
+static inline int sys_mount_idmap(int tree, unsigned int recursive, int user_namespace)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_namespace };
+
+	return (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | recursive, &attr, sizeof(attr));
 }
 
 static inline int sys_mount(const char *source, const char *target, const char *type, unsigned long flags,

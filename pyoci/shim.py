@@ -33,6 +33,29 @@ def seal(path: str) -> int:
     return _descriptor(_lib.seal_program(encode(path)), path)
 
 
+def open_tree(source: str, *, recursive: bool, follow: bool = True, peer: bool = False) -> int:
+    """A detached clone of what is mounted at a path.
+
+    Arguments:
+        recursive: with what is mounted below.
+        follow: through a symlink at its end.
+        peer: what is mounted in it later shows on the host too, if the source is shared.
+
+    Raises OSError.
+    """
+    return _descriptor(_lib.tree_open(encode(source), recursive, follow, peer), source)
+
+
+def idmap_tree(tree: int, user_namespace: int, *, recursive: bool) -> None:
+    """Map the ids of a tree by a user namespace. Raises OSError."""
+    _descriptor(_lib.tree_idmap(tree, recursive, user_namespace), "")
+
+
+def user_namespace(uid_map: str, gid_map: str) -> int:
+    """A descriptor of a user namespace with these maps, lines of "inside outside count". Raises OSError."""
+    return _descriptor(_lib.user_namespace_with(uid_map.encode(), gid_map.encode()), "")
+
+
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
 

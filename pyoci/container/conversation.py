@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ASK, READY, FAILED, CONSOLE, STARTING, BORN = 1, 2, 3, 4, 5, 6
+FETCH = 8
 NO_STEP = 0xFFFFFFFF
 GO_AHEAD = b"g"
 
@@ -19,7 +20,7 @@ class Message:
     """What the init said.
 
     Attributes:
-        kind: ASK, READY, FAILED, CONSOLE, STARTING or BORN.
+        kind: ASK, READY, FAILED, CONSOLE, STARTING, BORN or FETCH.
         step: the number of the step; NO_STEP before the first.
         error: an errno.
         value: depends on the kind: how far the init is, how a hook ended, a pid.
@@ -80,10 +81,14 @@ def receive(connection: "Any") -> "Message | None":
     return Message(data, descriptor)
 
 
-def go_ahead(connection: "Any") -> None:
-    """Let the init go on. That it is gone shows at the next `receive`."""
+def go_ahead(connection: "Any", descriptor: "int | None" = None) -> None:
+    """Let the init go on, with a descriptor if it asked for one. That it is gone shows at the next `receive`."""
     try:
-        connection.send(GO_AHEAD, _socket.MSG_NOSIGNAL)
+        if descriptor is None:
+            connection.send(GO_AHEAD, _socket.MSG_NOSIGNAL)
+        else:
+            rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor.to_bytes(4, "little"))
+            connection.sendmsg([GO_AHEAD], [rights], _socket.MSG_NOSIGNAL)
     except BrokenPipeError:
         pass
     except ConnectionResetError:

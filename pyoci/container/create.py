@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyoci.cgroups.tree import Cgroups
+    from pyoci.container.trees import Trees
     from pyoci.plan.plan import Plan, Slot
     from pyoci.spec.bundle import Bundle
 
@@ -218,6 +219,7 @@ class Birth:
         self.hooks_ran = False
         self.descriptors: list[int] = []
         self.conversation: "Any" = None
+        self.trees: "Trees | None" = None
 
     def run(self) -> None:
         """Make everything, in order."""
@@ -334,6 +336,9 @@ class Birth:
                 self._answer(message.value)
             elif message.kind == conversation.BORN:
                 self._follow(message.value)
+            elif message.kind == conversation.FETCH:
+                self._fetch(message.step)
+                continue
             elif message.kind == conversation.CONSOLE and self.request.console:
                 self.request.console(message.descriptor)
             elif message.kind == conversation.READY:
@@ -359,6 +364,17 @@ class Birth:
         elif stage == NAMESPACES_READY:
             self._run_hooks("prestart", "created")
             self._run_hooks("createRuntime", "creating")
+
+    def _fetch(self, number: int) -> None:
+        if self.trees is None:
+            from pyoci.container.trees import Trees
+
+            self.trees = Trees(self.pid)
+        descriptor = self.trees.make(self.plan.steps[number], self.plan.fetches[number])
+        try:
+            conversation.go_ahead(self.conversation, descriptor)
+        finally:
+            posix.close(descriptor)
 
     def _follow(self, pid: int) -> None:
         """A child of ours goes on in the init's place, which ends."""
@@ -434,6 +450,8 @@ class Birth:
         """Close what only the birth needed."""
         for fd in self.descriptors:
             posix.close(fd)
+        if self.trees:
+            self.trees.close()
         if self.conversation is not None:
             self.conversation.close()
 

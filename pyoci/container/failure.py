@@ -61,6 +61,13 @@ MEANINGS = {
     ("write attr", errno.EINVAL): 'the security module refuses "{subject}"',
     ("setrlimit", errno.EPERM): "the limit can't be raised that far: CAP_SYS_RESOURCE is missing",
     ("move_mount", errno.ENOTDIR): '"{subject}": a directory and a file can\'t be mounted on each other',
+    (
+        "mount_setattr",
+        errno.EPERM,
+    ): '"{subject}": a flag of the mount is locked and can\'t be cleared (mount_namespaces(7))',
+    ("mount_setattr idmap", errno.EINVAL): "ids can't be mapped on this kind of filesystem",
+    ("mount_setattr idmap", errno.EPERM): "ids may not be mapped here",
+    ("copy", errno.ENOSPC): '"{subject}" holds more than fits into the new filesystem',
     ("openat2", errno.ELOOP): '"{subject}" is or goes through a symlink, where none may be',
     ("openat2", errno.ENOTDIR): '"{subject}": a part of the path is not a directory',
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def compile_cgroup(context: "Compilation", plan: "Plan", mount: "Mount") -> None:
     """The steps of one cgroup mount, for the layout of this host."""
     layout = context.host.layout
-    if layout.mode == "v2":
+    if layout.mode == "v2" or (mount.type == "cgroup2" and layout.unified):
         _compile_tree(context, plan, mount, layout.unified or "", mount.destination, "cgroup2", [])
         return
     attributes = mount.set & ~RDONLY
@@ -32,7 +32,7 @@ def compile_cgroup(context: "Compilation", plan: "Plan", mount: "Mount") -> None
         name = layout.unified.rsplit("/", 1)[1]
         _compile_tree(context, plan, mount, layout.unified, f"{mount.destination}/{name}", "cgroup2", [])
     if mount.set & RDONLY:
-        plan.add("remount", mount.origin, mount.destination, RDONLY, 0)
+        plan.add("remount", mount.origin, mount.destination, RDONLY, 0, 0, 0, [])
 
 
 def _compile_tree(
@@ -45,8 +45,19 @@ def _compile_tree(
     controllers: "list[str]",
 ) -> None:
     if "cgroup" in context.namespaces:
+        propagation = mount.propagations[0] if mount.propagations else 0
         # The attribute of this mount only: "ro" for the filesystem would be for the host's mounts of it, too.
-        plan.add("mount", mount.origin, kind, "cgroup", target, mount.set, mount.propagation, 0, controllers)
+        plan.add(
+            "mount",
+            mount.origin,
+            kind,
+            "cgroup",
+            target,
+            mount.set,
+            propagation,
+            0,
+            controllers,
+        )
         return
     attributes = mount.set | RDONLY | NOSUID | NODEV | NOEXEC
     source = f"{point}{context.cgroup_path}"

@@ -9,13 +9,22 @@ RDONLY, NOSUID, NODEV, NOEXEC, NODIRATIME, NOSYMFOLLOW = 0x1, 0x2, 0x4, 0x8, 0x8
 ATIME, RELATIME, NOATIME, STRICTATIME = 0x70, 0x00, 0x10, 0x20
 REC, UNBINDABLE, PRIVATE, SLAVE, SHARED = 0x4000, 1 << 17, 1 << 18, 1 << 19, 1 << 20
 
-# csrc/mounts.c
-BIND_RECURSIVE, ORDINARY_DIRECTORY, INHERIT_MODE = 1, 2, 4
+# csrc/mounts.h
+BIND_RECURSIVE, ORDINARY_DIRECTORY, INHERIT_MODE, FROM_HOST, IDMAP, COPY_UP, NO_FOLLOW = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+    64,
+)
 
 # option: (kind, ...)
 #   "attribute", set, clear     of this mount        "all", set, clear   of this mount and those below it
 #   "propagation", bits         "filesystem", word   the superblock's flag, as fsconfig(2) calls it
 #   "bind", recursive           "remount"            "nothing"           a default, or only about log messages
+#   "idmap", recursive          "copy up"            "no follow"         the source is no symlink (crun's src-nofollow)
 OPTIONS: "dict[str, tuple[Any, ...]]" = {
     "defaults": ("nothing",),
     "rw": ("attribute", 0, RDONLY),
@@ -77,5 +86,8 @@ OPTIONS: "dict[str, tuple[Any, ...]]" = {
     "noiversion": ("nothing",),
     "silent": ("nothing",),
     "loud": ("nothing",),
+    "idmap": ("idmap", False),
+    "ridmap": ("idmap", True),
+    "tmpcopyup": ("copy up",),
+    "src-nofollow": ("no follow",),
 }
-NOT_YET = ("idmap", "ridmap", "tmpcopyup")

@@ -4,15 +4,21 @@ from pyoci.errors import ConfigError, Problem
 from pyoci.plan import cgroup_mounts
 from pyoci.plan.mount_options import (
     ATIME,
+    BIND_RECURSIVE,
+    COPY_UP,
+    FROM_HOST,
+    IDMAP,
     INHERIT_MODE,
-    NOT_YET,
+    NO_FOLLOW,
     OPTIONS,
     ORDINARY_DIRECTORY,
     PRIVATE,
     RDONLY,
     REC,
+    SHARED,
     SLAVE,
 )
+from pyoci.plan.plan import Fetch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,21 +42,30 @@ class Mount:
     """An entry of `mounts`, its options sorted out.
 
     Attributes:
-        set, clear: attributes of the mount itself; set_all, clear_all: of all that comes along with a recursive bind.
-        propagation: MS_* bits, 0 if none is asked for.
+        set, clear: attributes of the mount itself; set_all, clear_all: of all that comes along with a recursive bind, set
+            before those.
+        propagations: MS_* bits, one after the other.
         bind: None, or the flags of the bind.
         remount: change the mount that is there.
         data: the options that the filesystem gets.
+        idmap: None, or whether the mounts below are mapped, too; idmap_text: crun's idmap=..., and its pointer.
+        copy_up: what the destination holds is copied into the new filesystem.
     """
 
     def __init__(self, entry: "dict[str, Any]", origin: str, bundle: str) -> None:
         self.origin = origin
         self.destination = normalise(entry["destination"])
         self.type: str = entry.get("type") or ""
-        self.set = self.clear = self.set_all = self.clear_all = self.propagation = 0
+        self.set = self.clear = self.set_all = self.clear_all = 0
+        self.propagations: list[int] = []
         self.bind: int | None = None
-        self.remount = False
+        self.remount = self.copy_up = self.no_follow = False
         self.data: list[str] = []
+        self.uid_mappings: "list[dict[str, int]]" = entry.get("uidMappings") or []
+        self.gid_mappings: "list[dict[str, int]]" = entry.get("gidMappings") or []
+        # Mappings that are given must be used, with the option or without it.
+        self.idmap: bool | None = False if self.uid_mappings else None
+        self.idmap_text: tuple[str, str] | None = None
         for i, option in enumerate(entry.get("options") or ()):
             self._apply(option, f"{origin}/options/{i}")
         self.source: str = entry.get("source") or ""
@@ -60,23 +75,38 @@ class Mount:
     def _apply(self, option: str, origin: str) -> None:
         row = OPTIONS.get(option)
         if row is None:
-            if option in NOT_YET:
-                raise ConfigError(
-                    [Problem(origin, f'the option "{option}" is not supported yet by this version of pyoci')]
-                )
-            self.data.append(option)
-        elif row[0] == "attribute":
-            self.set, self.clear = combine(self.set, self.clear, row[1], row[2])
-        elif row[0] == "all":
-            self.set_all, self.clear_all = combine(self.set_all, self.clear_all, row[1], row[2])
-        elif row[0] == "propagation":
-            self.propagation = row[1]
-        elif row[0] == "filesystem":
-            self.data.append(row[1])
-        elif row[0] == "bind":
-            self.bind = (self.bind or 0) | row[1]
-        elif row[0] == "remount":
+            name, _, text = option.partition("=")
+            if name in ("idmap", "ridmap"):
+                self.idmap, self.idmap_text = name == "ridmap", (text, origin)
+            else:
+                self.data.append(option)
+            return
+        kind, *values = row
+        if kind == "attribute":
+            self.set, self.clear = combine(self.set, self.clear, *values)
+        elif kind == "all":
+            self.set_all, self.clear_all = combine(self.set_all, self.clear_all, *values)
+            # It is about this mount, too, and the later wins.
+            self.set &= ~(values[0] | values[1])
+            self.clear &= ~(values[0] | values[1])
+        elif kind == "propagation":
+            self.propagations.append(values[0])
+        elif kind == "filesystem":
+            self.data.append(values[0])
+        elif kind == "bind":
+            self.bind = (self.bind or 0) | values[0]
+        elif kind == "idmap":
+            self.idmap = values[0]
+        elif kind == "remount":
             self.remount = True
+        elif kind == "copy up":
+            self.copy_up = True
+        elif kind == "no follow":
+            self.no_follow = True
+
+    def attributes(self) -> int:
+        """What a new filesystem is mounted with: all of them say something of the one mount."""
+        return combine(self.set_all, self.clear_all, self.set, self.clear)[0]
 
 
 def combine(set_bits: int, clear_bits: int, more_set: int, more_clear: int) -> "tuple[int, int]":
@@ -115,20 +145,18 @@ def compile_mounts(context: "Compilation", plan: "Plan") -> None:
     for i, entry in enumerate(context.config.get("mounts") or ()):
         mount = Mount(entry, f"/mounts/{i}", context.bundle)
         _check_proc(mount)
-        if mount.type == "cgroup" and mount.bind is None:
+        if mount.copy_up and (mount.type != "tmpfs" or mount.bind is not None):
+            raise ConfigError([Problem(mount.origin, "tmpcopyup is for a mount of type tmpfs only")])
+        if mount.type in ("cgroup", "cgroup2") and mount.bind is None and not mount.remount:
             cgroup_mounts.compile_cgroup(context, plan, mount)
         elif mount.remount:
-            plan.add(
-                "remount",
-                mount.origin,
-                mount.destination,
-                mount.set | mount.set_all,
-                mount.clear | mount.clear_all,
-            )
+            _compile_remount(plan, mount)
         elif mount.bind is not None:
-            _compile_bind(plan, mount)
+            _compile_bind(context, plan, mount)
         else:
             _compile_filesystem(context, plan, mount)
+        for propagation in mount.propagations[1:]:
+            plan.add("propagate", mount.origin, mount.destination, propagation)
 
 
 def _check_proc(mount: Mount) -> None:
@@ -153,7 +181,37 @@ def _check_proc(mount: Mount) -> None:
         )
 
 
-def _compile_bind(plan: "Plan", mount: Mount) -> None:
+def _compile_remount(plan: "Plan", mount: Mount) -> None:
+    plan.add(
+        "remount",
+        mount.origin,
+        mount.destination,
+        mount.set,
+        mount.clear,
+        mount.set_all,
+        mount.clear_all,
+        # Of a bind only the mount's own attributes change: mount(2), MS_REMOUNT with MS_BIND.
+        [] if mount.bind is not None else mount.data,
+    )
+    if mount.propagations:
+        plan.add("propagate", mount.origin, mount.destination, mount.propagations[0])
+
+
+def _compile_bind(context: "Compilation", plan: "Plan", mount: Mount) -> None:
+    flags = mount.bind or 0
+    if mount.no_follow:
+        flags |= NO_FOLLOW
+    if _needs_host(context, mount):
+        flags |= FROM_HOST
+        plan.fetches[len(plan.steps)] = Fetch(
+            mount.source,
+            recursive=bool(flags & BIND_RECURSIVE),
+            follow=not mount.no_follow,
+            peer=_is_peer(context, mount),
+            maps_ids=mount.idmap is not None,
+            maps=_maps(context, mount),
+            idmap_recursive=bool(mount.idmap),
+        )
     # Filesystem options have no meaning on a bind: mount(2) ignores them, and so do we.
     plan.add(
         "bind",
@@ -164,9 +222,41 @@ def _compile_bind(plan: "Plan", mount: Mount) -> None:
         mount.clear,
         mount.set_all,
         mount.clear_all,
-        mount.propagation or PRIVATE | REC,
-        mount.bind,
+        mount.propagations[0] if mount.propagations else PRIVATE | REC,
+        flags,
     )
+
+
+def _needs_host(context: "Compilation", mount: Mount) -> bool:
+    """Whether the host side has to open the source.
+
+    It maps ids; root of a user namespace may not be able to reach it; a peer of the host's mount has to be made before
+    the container's tree is cut off. Not what is in the root filesystem: that may be an earlier mount, which only the
+    container sees. And a user without privileges can't make any tree outside of his container.
+    """
+    if mount.idmap is not None or _is_peer(context, mount):
+        return True
+    inside = f"{mount.source}/".startswith(f"{context.root_path}/")
+    return "user" in context.namespaces and not inside and not context.host.rootless
+
+
+def _is_peer(context: "Compilation", mount: Mount) -> bool:
+    """Whether what is mounted below shows on the host and the other way round: a shared mount in a shared root, as
+    Kubernetes asks for ("Bidirectional"). Not from a user namespace, whose mounts the host doesn't trust."""
+    return (
+        "user" not in context.namespaces
+        and context.linux.get("rootfsPropagation") in ("shared", "rshared")
+        and bool(mount.propagations)
+        and bool(mount.propagations[-1] & SHARED)
+    )
+
+
+def _maps(context: "Compilation", mount: Mount) -> "tuple[str, str] | None":
+    if mount.idmap is None:
+        return None
+    from pyoci.plan.idmaps import maps_of
+
+    return maps_of(context, mount)
 
 
 def _compile_filesystem(context: "Compilation", plan: "Plan", mount: Mount) -> None:
@@ -178,10 +268,15 @@ def _compile_filesystem(context: "Compilation", plan: "Plan", mount: Mount) -> N
         from pyoci.plan import labels
 
         data = data + labels.mount_options(context, mount.type)
-    # mount(2) with MS_RDONLY makes the filesystem read-only, not only this mount of it.
-    attributes = (mount.set | mount.set_all) & ~(mount.clear_all & ~mount.set_all)
-    if attributes & RDONLY:
+    attributes = mount.attributes()
+    if mount.copy_up:
+        flags |= COPY_UP
+    elif attributes & RDONLY:
+        # mount(2) with MS_RDONLY makes the filesystem read-only, not only this mount of it.
         data = ["ro", *data]
+    if mount.idmap is not None:
+        flags |= IDMAP
+        plan.fetches[len(plan.steps)] = Fetch(None, maps_ids=True, maps=_maps(context, mount))
     plan.add(
         "mount",
         mount.origin,
@@ -189,7 +284,7 @@ def _compile_filesystem(context: "Compilation", plan: "Plan", mount: Mount) -> N
         mount.source,
         mount.destination,
         attributes,
-        mount.propagation,
+        mount.propagations[0] if mount.propagations else 0,
         flags,
         data,
     )

@@ -76,8 +76,8 @@ def _compile_user_entry(context: "Compilation", plan: "Plan") -> None:
         _compile_join(context, plan, "user", _slot(context, plan, "user"), 0)
     else:
         plan.id_maps = (
-            _map(context.linux.get("uidMappings") or ()),
-            _map(context.linux.get("gidMappings") or ()),
+            map_lines(context.linux.get("uidMappings") or ()),
+            map_lines(context.linux.get("gidMappings") or ()),
         )
         plan.add("make-user-namespace", origin)
     user = (context.process or {}).get("user") or {}
@@ -123,7 +123,7 @@ def _slot(context: "Compilation", plan: "Plan", kind: str) -> int:
     return plan.slot(f"namespace:{kind}", path, origin + "/path")
 
 
-def _map(mappings: "Sequence[dict[str, int]]") -> str:
+def map_lines(mappings: "Sequence[dict[str, int]]") -> str:
     """The lines of /proc/PID/uid_map, user_namespaces(7)."""
     return "".join(f"{each['containerID']} {each['hostID']} {each['size']}\n" for each in mappings)
 

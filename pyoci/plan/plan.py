@@ -49,6 +49,41 @@ class Slot:
         self.origin = origin
 
 
+class Fetch:
+    """A descriptor that the host side makes when a step asks for it.
+
+    Attributes:
+        source: the path whose tree it is; None for the user namespace that maps the ids.
+        recursive: with what is mounted below.
+        follow: through a symlink at the path's end.
+        peer: what is mounted in the tree later shows on the host, if the source is shared there.
+        maps_ids: the tree's ids are mapped.
+        maps: the uid and gid maps; None for the container's user namespace.
+        idmap_recursive: also those of the mounts below.
+    """
+
+    __slots__ = ("follow", "idmap_recursive", "maps", "maps_ids", "peer", "recursive", "source")
+
+    def __init__(
+        self,
+        source: "str | None",
+        *,
+        recursive: bool = False,
+        follow: bool = True,
+        peer: bool = False,
+        maps_ids: bool = False,
+        maps: "tuple[str, str] | None" = None,
+        idmap_recursive: bool = False,
+    ) -> None:
+        self.source = source
+        self.recursive = recursive
+        self.follow = follow
+        self.peer = peer
+        self.maps_ids = maps_ids
+        self.maps = maps
+        self.idmap_recursive = idmap_recursive
+
+
 class Plan:
     """What is to be done, in order.
 
@@ -58,6 +93,7 @@ class Plan:
         new_namespaces: the CLONE_NEW* bits that the init is born with.
         pid_namespace: the pid namespace that the init is born in, if it isn't ours or a new one.
         id_maps: the user namespace's uid and gid maps ("container host size" lines), if one is made.
+        fetches: what the host side makes for a step, by the step's number.
         preserved: how many descriptors from 3 up go to the user's program.
         warnings: what was asked for and can't be had, where the specification wants a warning.
     """
@@ -68,6 +104,7 @@ class Plan:
         self.new_namespaces = 0
         self.pid_namespace: Slot | None = None
         self.id_maps: tuple[str, str] | None = None
+        self.fetches: dict[int, Fetch] = {}
         self.preserved = preserved
         self.warnings: list[str] = []
 

@@ -123,7 +123,10 @@ def _kinds(bits: int) -> str:
 _WORDS: "dict[str, Any]" = {
     "mount": _mount,
     "bind": _bind,
-    "remount": lambda path, set, clear: path + _options(_bits(set, ATTRIBUTES)),
+    "remount": lambda path, set, clear, set_all, clear_all, data: (
+        path + _options(_bits(set, ATTRIBUTES), ["r" + name for name in _bits(set_all, ATTRIBUTES)], data)
+    ),
+    "propagate": lambda path, propagation: path + _options(_propagation(propagation)),
     "make-device": _device,
     "make-symlink": lambda text, path, flags: f"{path} -> {text}",
     "set-propagation": lambda bits: ", ".join(_propagation(bits)) + " for everything",

@@ -173,6 +173,8 @@ def test_a_service_in_a_user_namespace(
         "gidMappings": mappings,
     }
     here = notifying(reachable, program, "READY=1", linux=linux)
+    # The root filesystem is the host's root's: nothing can be made in it from inside.
+    (here / "rootfs/run/notify").mkdir(parents=True)
     container = new_id()
     pyoci("run", "--detach", "--bundle", here, container, env=environment(manager))
     manager.await_word("READY=1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import re
 import stat
 import subprocess
@@ -343,9 +344,14 @@ def test_removing_takes_the_directory_and_the_files_in_it_and_may_be_repeated(tm
 
 def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
     entry = reserve(str(tmp_path), "c1")
-    (tmp_path / "c1/strange").mkdir()
-    with pytest.raises(Error, match=f"{tmp_path}/c1: can't be removed: "):
-        entry.remove()
+    (tmp_path / "c1/notify").mkdir()
+    (tmp_path / "c1/notify/deep").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(posix, "rmdir", lambda path: (_ for _ in ()).throw(OSError(16, "busy", path)))
+        with pytest.raises(Error, match=f"{tmp_path}/c1: can't be removed: "):
+            entry.remove()
+    entry.remove()
+    assert os.listdir(tmp_path) == []
     entry.close()
 
 

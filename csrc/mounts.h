@@ -1,0 +1,34 @@
+/* What the files of the mount family share. */
+#pragma once
+
+#include "init.h"
+
+#include <linux/mount.h>
+
+/* The flags of the steps `mount` and `bind`, as pyoci/plan/mount_options.py has them. */
+enum {
+	BIND_RECURSIVE = 1,
+	MOUNT_ORDINARY_DIRECTORY = 2, /* no symlink on the way to the target */
+	MOUNT_INHERIT_MODE = 4,	      /* the new root gets the permissions of the directory that it covers */
+	MOUNT_FROM_HOST = 8,	      /* the host side makes the tree */
+	MOUNT_IDMAP = 16,	      /* the host side has the user namespace that maps the ids */
+	MOUNT_COPY_UP = 32,	      /* what the directory holds is copied into the new filesystem */
+	BIND_NO_FOLLOW = 64,	      /* the source is not to be a symlink */
+};
+
+/* In a step's propagation: it applies to the mounts below, too. */
+static const uint64_t PROPAGATION_RECURSIVE = MS_REC;
+
+/* mounts.c; each notes its failure and returns -1. */
+int attach(struct init *init, int tree, int target, const char *subject);
+int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, unsigned int recursive,
+		   const char *subject);
+int set_propagation(struct init *init, int tree, uint64_t propagation, const char *subject);
+int filesystem_failed(struct init *init, int fs, const char *call, const char *subject);
+int set_filesystem_option(struct init *init, int fs, const char *option);
+
+/* binds.c: map the ids of a detached mount by the user namespace that the host side has for this step. */
+int idmap(struct init *init, const struct step *step, int tree, unsigned int recursive);
+
+/* copyup.c: copy what is in a directory to another, with all that belongs to it. Sets errno. */
+int copy_up(int from, int to);
