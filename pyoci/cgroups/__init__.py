@@ -5,3 +5,6 @@ rest uses. `members` lists, kills and freezes the processes in them. `v1` and `v
 into what is to be written where, `limits` writes it, `refusal` says why the kernel didn't take it. `devices`
 has the device rules, `device_filter` the eBPF program that v2 needs for them.
 """
+
+MANAGERS = ("cgroupfs",)
+"""What can make the cgroups, as --cgroup-manager names it."""

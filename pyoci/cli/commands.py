@@ -31,7 +31,11 @@ def _refuse_what_is_missing(invocation: "Invocation") -> None:
     """Global flags that this version can't do: refused, never ignored."""
     given = invocation.globals
     manager = "systemd" if given["systemd-cgroup"] else given["cgroup-manager"]
-    if manager != "cgroupfs":
+    if manager == "cgroupfs":
+        return
+    from pyoci.cgroups import MANAGERS
+
+    if manager not in MANAGERS:
         raise Error(
             f'the cgroup manager "{manager}" is not supported yet by this version of pyoci',
             hint="without --systemd-cgroup and --cgroup-manager pyoci makes the cgroups itself (cgroupfs)",
@@ -135,6 +139,15 @@ def plan_command(invocation: "Invocation", log: "Log") -> int:
 def _id_like(name: str) -> str:
     """An id for a container that isn't made."""
     return "".join(char for char in name if char in store.ID_CHARACTERS).strip(".") or "container"
+
+
+def features_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci features"""
+    from pyoci.features import features
+    from pyoci.jsontext import pretty
+
+    output(pretty(features()) + "\n")
+    return 0
 
 
 def help_command(invocation: "Invocation", log: "Log") -> int:

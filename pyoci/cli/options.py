@@ -179,7 +179,7 @@ COMMANDS = (
         "[BUNDLE]",
         Flag("json", "as JSON"),
     ),
-    Command("features", "print what this pyoci supports as JSON", "", function=None),
+    Command("features", "print what this pyoci supports as JSON", ""),
     Command("help", "show help for a command", "[COMMAND]"),
 )
 

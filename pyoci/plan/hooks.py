@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pyoci.plan.compile import Compilation
     from pyoci.plan.plan import Plan
 
+KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 # What an unsigned 32-bit number holds; nobody waits 68 years.
 LONGEST_TIMEOUT_S = 2**31
 PID_PLACE = '"pid":'

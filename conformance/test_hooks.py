@@ -1,5 +1,7 @@
 """Hooks: their order, what they are told, and what their failure does; config.md, "POSIX-platform Hooks"."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import time
@@ -8,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from conformance.bundles import bound, mounts
-from conformance.runtime import Runtime, new_id
-
-from .conftest import MakeBundle
+from .bundles import bound, mounts
+from .fixtures import MakeBundle
+from .runtime import Runtime, new_id
 
 HOST_HOOKS = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
 CREATE_HOOKS = ("prestart", "createRuntime", "createContainer")
@@ -64,41 +65,52 @@ class Recorded:
             time.sleep(0.01)
 
 
+@pytest.mark.shows(
+    "hooks.order",
+    "hooks.prestart",
+    "hooks.createRuntime",
+    "hooks.createContainer",
+    "hooks.startContainer",
+    "hooks.poststart",
+    "hooks.poststop",
+)
 @pytest.mark.peers_differ(runc="runs poststart at create")
-def test_all_kinds_of_hooks_run_in_their_order(pyoci: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
+def test_all_kinds_of_hooks_run_in_their_order(runtime: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
     recorded = Recorded(bundle, tmp_path / "out", {})
-    container = pyoci.create(recorded.bundle)
+    container = runtime.create(recorded.bundle)
     assert recorded.order() == list(CREATE_HOOKS)
-    pyoci("start", container)
+    runtime("start", container)
     recorded.await_program()
     after_start = recorded.order()
     assert after_start[:4] == [*CREATE_HOOKS, "startContainer"]
     assert sorted(after_start[4:]) == ["poststart", "program"]
-    pyoci.finish(container)
+    runtime.finish(container)
     assert recorded.order() == [*after_start, "poststop"]
 
 
+@pytest.mark.shows("hooks.order")
 @pytest.mark.peers_differ(runc="runs poststart at create", crun="runs poststart before startContainer")
 def test_hooks_of_one_kind_run_in_the_order_of_the_list(
-    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:
     first = {kind: [recorder(kind, tmp_path / "out", "-1")] for kind in ALL_HOOKS}
     recorded = Recorded(bundle, tmp_path / "out", first)
-    container = pyoci.launch(recorded.bundle)
+    container = runtime.launch(recorded.bundle)
     recorded.await_program()
-    pyoci.finish(container)
+    runtime.finish(container)
     order = [name for name in recorded.order() if name != "program"]
     assert order == [name for kind in ALL_HOOKS for name in (f"{kind}-1", kind)]
 
 
+@pytest.mark.shows("hooks.state")
 @pytest.mark.peers_differ(runc="says created in poststart", crun="has the version 1.0")
-def test_hooks_are_told_the_state(pyoci: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
+def test_hooks_are_told_the_state(runtime: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
     recorded = Recorded(bundle, tmp_path / "out", {})
-    container = pyoci.create(recorded.bundle)
-    pid = pyoci.pid(container)
-    pyoci("start", container)
+    container = runtime.create(recorded.bundle)
+    pid = runtime.pid(container)
+    runtime("start", container)
     recorded.await_program()
-    pyoci.finish(container)
+    runtime.finish(container)
     for kind in ALL_HOOKS:
         state = recorded.told(kind)
         assert state["ociVersion"].count(".") == 2
@@ -114,26 +126,30 @@ def test_hooks_are_told_the_state(pyoci: Runtime, bundle: MakeBundle, tmp_path: 
     assert recorded.told("poststop")["status"] == "stopped"
 
 
+@pytest.mark.shows("hooks.state.pid")
 @pytest.mark.peers_differ(crun="tells the host's pid, and a status of its own", runc="tells the host's pid")
 def test_hooks_in_the_container_are_told_the_pid_there(
-    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:
     recorded = Recorded(bundle, tmp_path / "out", {})
-    pyoci.launch(recorded.bundle)
+    runtime.launch(recorded.bundle)
     assert recorded.told("createContainer")["pid"] == 1
     assert recorded.told("startContainer")["pid"] == 1
     assert recorded.told("startContainer")["status"] == "created"
 
 
-def test_hooks_run_in_the_namespaces_of_the_table(pyoci: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
+@pytest.mark.shows("hooks.namespaces")
+def test_hooks_run_in_the_namespaces_of_the_table(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
     def namer(kind: str) -> dict[str, Any]:
         there = "/out" if kind == "startContainer" else str(tmp_path / "out")
         return hook(f"readlink /proc/self/ns/net >{there}/{kind}.net")
 
     recorded = Recorded(bundle, tmp_path / "out", {kind: [namer(kind)] for kind in ALL_HOOKS})
-    container = pyoci.launch(recorded.bundle)
-    inside = (Path(f"/proc/{pyoci.pid(container)}/ns/net")).readlink()
-    pyoci.finish(container)
+    container = runtime.launch(recorded.bundle)
+    inside = (Path(f"/proc/{runtime.pid(container)}/ns/net")).readlink()
+    runtime.finish(container)
     for kind in ALL_HOOKS:
         expected = (
             inside if kind in ("createContainer", "startContainer") else Path("/proc/self/ns/net").readlink()
@@ -141,89 +157,95 @@ def test_hooks_run_in_the_namespaces_of_the_table(pyoci: Runtime, bundle: MakeBu
         assert (tmp_path / f"out/{kind}.net").read_text().strip() == str(expected), kind
 
 
+@pytest.mark.shows("hooks.args", "hooks.env")
 def test_a_hook_gets_its_arguments_and_only_its_environment(
-    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:
     seen = tmp_path / "seen"
     script = f"cat /proc/$$/cmdline /proc/$$/environ >{seen}"
     listed = {"path": "/bin/sh", "args": ["name", "-c", script, "a", "b c"], "env": ["ONE=1", "TWO="]}
-    pyoci.create(bundle(hooks={"createRuntime": [listed]}))
+    runtime.create(bundle(hooks={"createRuntime": [listed]}))
     expected = ["name", "-c", script, "a", "b c", "ONE=1", "TWO=", ""]
     assert seen.read_text().split("\0") == expected
 
 
+@pytest.mark.refuses("hooks.prestart", "hooks.createRuntime", "hooks.createContainer")
 @pytest.mark.parametrize("kind", CREATE_HOOKS)
 @pytest.mark.peers_differ(runc="runs no poststop hooks", crun="runs no poststop hooks")
 def test_a_failing_hook_of_create_destroys_the_container(
-    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
 ) -> None:
     recorded = Recorded(bundle, tmp_path / "out", {kind: [hook("echo because of this >&2; exit 3")]})
     container = new_id()
-    error = pyoci.fails("create", "--bundle", recorded.bundle, container)
+    error = runtime.fails("create", "--bundle", recorded.bundle, container)
     assert kind in error
     assert "3" in error
-    pyoci.fails("state", container)
+    runtime.fails("state", container)
     assert recorded.order() == [*CREATE_HOOKS[: CREATE_HOOKS.index(kind)], "poststop"]
 
 
+@pytest.mark.refuses("hooks.startContainer", "hooks.poststart")
 @pytest.mark.parametrize("kind", ["startContainer", "poststart"])
 @pytest.mark.peers_differ(runc="leaves the container", crun="leaves the container")
 def test_a_failing_hook_of_start_destroys_the_container(
-    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
 ) -> None:
     recorded = Recorded(bundle, tmp_path / "out", {kind: [hook("exit 3")]})
-    container = pyoci.create(recorded.bundle)
-    assert kind in pyoci.fails("start", container)
-    pyoci.fails("state", container)
+    container = runtime.create(recorded.bundle)
+    assert kind in runtime.fails("start", container)
+    runtime.fails("state", container)
     assert recorded.order()[-1] == "poststop"
     assert kind not in recorded.order()
     assert ("program" in recorded.order()) <= (kind == "poststart")
 
 
+@pytest.mark.refuses("hooks.poststop")
 @pytest.mark.peers_differ(runc="skips the hooks after it")
 def test_a_failing_poststop_hook_is_a_warning_and_the_others_run(
-    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:
     recorded = Recorded(bundle, tmp_path / "out", {"poststop": [hook("exit 3")]})
-    container = pyoci.launch(recorded.bundle)
-    pyoci("kill", container, "KILL")
-    pyoci.await_status(container, "stopped")
-    done = pyoci("delete", container)
-    if pyoci.path.name not in ("crun", "runc"):
+    container = runtime.launch(recorded.bundle)
+    runtime("kill", container, "KILL")
+    runtime.await_status(container, "stopped")
+    done = runtime("delete", container)
+    if runtime.path.name not in ("crun", "runc"):
         assert "poststop" in done.stderr
     assert recorded.order()[-1] == "poststop"
-    pyoci.fails("state", container)
+    runtime.fails("state", container)
 
 
+@pytest.mark.refuses("hooks.timeout")
 @pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
 @pytest.mark.peers_differ(runc="runs no poststop hooks", crun="runs no poststop hooks")
 def test_a_hook_that_takes_too_long_is_ended(
-    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
 ) -> None:
     recorded = Recorded(bundle, tmp_path / "out", {kind: [hook("sleep 1000", timeout=1)]})
     begin = time.monotonic()
-    error = pyoci.fails("create", "--bundle", recorded.bundle, new_id())
+    error = runtime.fails("create", "--bundle", recorded.bundle, new_id())
     assert 1 <= time.monotonic() - begin < 5
     assert kind in error
     assert recorded.order()[-1] == "poststop"
 
 
-def test_a_hook_may_leave_its_input_unread(pyoci: Runtime, bundle: MakeBundle) -> None:
+def test_a_hook_may_leave_its_input_unread(runtime: Runtime, bundle: MakeBundle) -> None:
     many = {f"org.example.{number}": "x" * 1000 for number in range(100)}  # more than a pipe holds
-    pyoci.create(bundle(annotations=many, hooks={"createRuntime": [hook("exec <&-; sleep 0.1")]}))
+    runtime.create(bundle(annotations=many, hooks={"createRuntime": [hook("exec <&-; sleep 0.1")]}))
 
 
+@pytest.mark.refuses("hooks.path")
 @pytest.mark.parametrize("path", ["/no/such/hook", "/etc/passwd"])
 def test_a_hook_that_cannot_be_executed_is_an_error_that_names_it(
-    pyoci: Runtime, bundle: MakeBundle, path: str
+    runtime: Runtime, bundle: MakeBundle, path: str
 ) -> None:
     here = bundle(hooks={"createRuntime": [{"path": path}]})
-    assert path in pyoci.fails("create", "--bundle", here, new_id())
+    assert path in runtime.fails("create", "--bundle", here, new_id())
 
 
 @pytest.mark.peers_differ(crun="has no lock to wait for", runc="has no lock to wait for")
 def test_a_create_that_hangs_in_a_hook_is_ended_by_a_forced_delete(
-    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:
     note = tmp_path / "hook-pid"
     hook = {
@@ -232,14 +254,14 @@ def test_a_create_that_hangs_in_a_hook_is_ended_by_a_forced_delete(
     }
     here = bundle(hooks={"createRuntime": [hook]}, process={"args": ["true"]})
     container = new_id()
-    creator = pyoci.popen("create", "--bundle", here, container, stdout=subprocess.DEVNULL)
+    creator = runtime.popen("create", "--bundle", here, container, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
         while not note.exists():
             assert time.monotonic() < deadline, "the hook was not run"
             time.sleep(0.01)
-        assert pyoci.state(container)["status"] == "creating"
-        pyoci("delete", "--force", container)
+        assert runtime.state(container)["status"] == "creating"
+        runtime("delete", "--force", container)
     finally:
         creator.kill()
         creator.wait()
@@ -247,4 +269,90 @@ def test_a_create_that_hangs_in_a_hook_is_ended_by_a_forced_delete(
     while hook_process.exists() and "Z" not in (hook_process / "stat").read_text().split(")")[1][:3]:
         assert time.monotonic() < deadline, "the hook goes on"
         time.sleep(0.01)
-    assert "does not exist" in pyoci.fails("state", container)
+    assert "does not exist" in runtime.fails("state", container)
+
+
+@pytest.mark.shows("hooks.timeout")
+@pytest.mark.parametrize("kind", CREATE_HOOKS)
+def test_a_hook_that_ends_in_time_is_no_error(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
+) -> None:
+    recorded = Recorded(bundle, tmp_path / "out", {kind: [hook("true", timeout=5)]})
+    runtime.create(recorded.bundle)
+    assert recorded.order() == list(CREATE_HOOKS)
+
+
+@pytest.mark.refuses("hooks.timeout")
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
+@pytest.mark.peers_differ(crun="leaves the hook's children", runc="leaves the hook's children")
+def test_with_a_hook_that_takes_too_long_its_children_end(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
+) -> None:
+    note = tmp_path / "child"
+    slow = hook(f"sleep 1000 & echo $! >{note}; wait", timeout=1)
+    runtime.fails("create", "--bundle", bundle(hooks={kind: [slow]}), new_id())
+    if kind == "createContainer":
+        return  # its pid is of the container's namespace, which is gone
+    child = Path("/proc") / note.read_text().strip() / "stat"
+    deadline = time.monotonic() + 5
+    while child.exists() and ") Z " not in child.read_text():
+        assert time.monotonic() < deadline, "the hook's child goes on"
+        time.sleep(0.01)
+
+
+@pytest.mark.shows("hooks.path")
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer", "startContainer"])
+def test_a_path_resolves_in_the_namespace_of_the_table(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
+) -> None:
+    """createContainer's path is the runtime's, although the hook runs in the container's namespaces."""
+    script = "#!/bin/sh\necho {} >{}/where\n"
+    place = tmp_path / "bin"
+    place.mkdir()
+    (place / "tool").write_text(script.format("runtime", tmp_path))
+    (place / "tool").chmod(0o755)
+    here = bundle(
+        hooks={kind: [{"path": f"{place}/tool"}]},
+        process={"args": ["true"]},
+        mounts=mounts(bound(tmp_path, "/out")),
+    )
+    inside = here / f"rootfs{place}"
+    inside.mkdir(parents=True)
+    (inside / "tool").write_text(script.format("container", "/out"))
+    (inside / "tool").chmod(0o755)
+    runtime.launch(here)
+    expected = "container" if kind == "startContainer" else "runtime"
+    assert (tmp_path / "where").read_text().strip() == expected
+
+
+@pytest.mark.refuses("hooks.path", "hooks.args", "hooks.env", "hooks.timeout", "hooks.order")
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {},
+        {"path": "relative"},
+        {"path": ""},
+        {"path": "/bin/true", "args": "true"},
+        {"path": "/bin/true", "env": {"A": "b"}},
+        {"path": "/bin/true", "timeout": 0},
+        {"path": "/bin/true", "timeout": -1},
+        {"path": "/bin/true", "timeout": "5"},
+        "/bin/true",
+    ],
+)
+@pytest.mark.parametrize("kind", ["createRuntime", "poststop"])
+@pytest.mark.peers_differ(crun="takes some of them", runc="takes some of them")
+def test_a_hook_that_can_not_be_is_an_error(
+    runtime: Runtime, bundle: MakeBundle, entry: Any, kind: str
+) -> None:
+    runtime.fails("create", "--bundle", bundle(hooks={kind: [entry]}), new_id())
+
+
+@pytest.mark.shows("hooks.env")
+def test_a_hook_without_an_environment_has_the_runtimes(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    listed = {"path": "/bin/sh", "args": ["sh", "-c", f"echo $SOME_VARIABLE >{tmp_path}/seen"]}
+    env = {"PATH": "/usr/bin:/bin", "SOME_VARIABLE": "value"}
+    runtime("create", "--bundle", bundle(hooks={"createRuntime": [listed]}), new_id(), env=env)
+    assert (tmp_path / "seen").read_text() == "value\n"

@@ -1,16 +1,17 @@
 """A container of the default configuration: every part of it, seen from the host through /proc/PID."""
 
+from __future__ import annotations
+
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from conformance import host
-from conformance.bundles import CAPABILITIES, DEFAULT_CONFIG
-from conformance.runtime import Runtime
-
-from .conftest import bundle_factory
+from . import host
+from .bundles import CAPABILITIES, DEFAULT_CONFIG
+from .fixtures import bundle_factory
+from .runtime import Runtime
 
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 LINKS = {
@@ -25,12 +26,12 @@ FLAGS = {"nosuid", "nodev", "noexec", "ro", "relatime"}
 
 
 @pytest.fixture(scope="module")
-def pid(shared_pyoci: Runtime, tmp_path_factory: pytest.TempPathFactory) -> int:
+def pid(shared_runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> int:
     """The running container's process."""
-    here = bundle_factory(tmp_path_factory.mktemp("bundles"), shared_pyoci.path)(
+    here = bundle_factory(tmp_path_factory.mktemp("bundles"), shared_runtime.path)(
         process={"args": ["sleep", "1000"]}
     )
-    return shared_pyoci.pid(shared_pyoci.launch(here))
+    return shared_runtime.pid(shared_runtime.launch(here))
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +45,19 @@ def inside(pid: int, path: str) -> Path:
     return Path(f"/proc/{pid}/root{path}")
 
 
+@pytest.mark.shows("linux.namespaces")
 @pytest.mark.parametrize("kind", ["pid", "uts", "ipc", "net", "mnt", "cgroup"])
 def test_namespaces_are_new(pid: int, kind: str) -> None:
     assert os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
 
 
+@pytest.mark.shows("linux.namespaces.inherited")
 @pytest.mark.parametrize("kind", ["user", "time"])
 def test_namespaces_that_are_not_listed_are_the_hosts(pid: int, kind: str) -> None:
     assert os.readlink(f"/proc/{pid}/ns/{kind}") == os.readlink(f"/proc/self/ns/{kind}")
 
 
+@pytest.mark.shows("mounts.type")
 @pytest.mark.parametrize("mount", DEFAULT_CONFIG["mounts"], ids=lambda mount: mount["destination"])
 def test_mounts_are_there_with_their_options(
     pid: int, mounted: dict[str, dict[str, str]], mount: dict[str, object]
@@ -83,17 +87,20 @@ def test_mounts_are_there_with_their_options(
             assert f"{name}={value.lstrip('0') if name.endswith('mode') else value}" in shown_data
 
 
+@pytest.mark.shows("mounts.order")
 def test_mounts_are_made_in_the_order_of_the_config(pid: int) -> None:
     points = [mount["point"] for mount in host.mounts(pid)]
     destinations = [mount["destination"] for mount in DEFAULT_CONFIG["mounts"]]
     assert sorted(destinations, key=points.index) == destinations
 
 
+@pytest.mark.shows("root.path")
 def test_the_hosts_mounts_are_not_visible(mounted: dict[str, dict[str, str]]) -> None:
     below = ("/proc", "/dev", "/sys")
     assert [point for point in mounted if point != "/" and not point.startswith(below)] == []
 
 
+@pytest.mark.shows("mounts.cgroup")
 @pytest.mark.peers_differ(crun="the directory of hierarchies is writable", runc="the same")
 def test_cgroups_are_mounted_read_only(mounted: dict[str, dict[str, str]]) -> None:
     shown = [mount for point, mount in mounted.items() if point.startswith("/sys/fs/cgroup")]
@@ -102,6 +109,7 @@ def test_cgroups_are_mounted_read_only(mounted: dict[str, dict[str, str]]) -> No
         assert {"ro", "nosuid", "nodev", "noexec"} <= set(mount["options"].split(",")), mount
 
 
+@pytest.mark.shows("linux.devices.default")
 @pytest.mark.parametrize("name", DEVICES)
 def test_default_devices_are_there(pid: int, name: str) -> None:
     found = inside(pid, f"/dev/{name}").lstat()
@@ -110,11 +118,13 @@ def test_default_devices_are_there(pid: int, name: str) -> None:
     assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o666, 0)
 
 
+@pytest.mark.shows("linux.devices.links")
 @pytest.mark.parametrize("name", LINKS)
 def test_default_links_are_there(pid: int, name: str) -> None:
     assert os.readlink(inside(pid, f"/dev/{name}")) == LINKS[name]
 
 
+@pytest.mark.shows("linux.devices.default")
 def test_ptmx_is_the_containers_own(pid: int) -> None:
     path = inside(pid, "/dev/ptmx")
     assert path.is_symlink()
@@ -125,6 +135,7 @@ def test_there_is_no_console_without_a_terminal(pid: int) -> None:
     assert not inside(pid, "/dev/console").exists()
 
 
+@pytest.mark.shows("linux.maskedPaths")
 @pytest.mark.parametrize("path", DEFAULT_CONFIG["linux"]["maskedPaths"])
 def test_masked_paths_have_nothing_to_read(pid: int, path: str) -> None:
     target = inside(pid, path)
@@ -136,6 +147,7 @@ def test_masked_paths_have_nothing_to_read(pid: int, path: str) -> None:
         assert target.read_bytes() == b""
 
 
+@pytest.mark.shows("linux.readonlyPaths")
 @pytest.mark.parametrize("path", ["/", "/sys", *DEFAULT_CONFIG["linux"]["readonlyPaths"]])
 def test_readonly_paths_refuse_writers(pid: int, path: str) -> None:
     if not inside(pid, path).exists():
@@ -143,11 +155,13 @@ def test_readonly_paths_refuse_writers(pid: int, path: str) -> None:
     assert os.statvfs(inside(pid, path)).f_flag & os.ST_RDONLY
 
 
+@pytest.mark.shows("root.readonly")
 def test_the_root_filesystem_refuses_a_new_file(pid: int) -> None:
     with pytest.raises(OSError, match="Read-only file system"):
         inside(pid, "/new").touch()
 
 
+@pytest.mark.shows("process.capabilities")
 @pytest.mark.parametrize(
     ("field", "names"),
     [
@@ -171,6 +185,7 @@ def test_the_device_cgroup_refuses_other_devices(pid: int) -> None:
     assert {"c 1:3 rwm", "c 5:0 rwm", "c 136:* rwm"} <= set(allowed)
 
 
+@pytest.mark.shows("process.cwd", "process.env")
 def test_the_working_directory_and_the_environment_are_the_configs(pid: int) -> None:
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
     environment = Path(f"/proc/{pid}/environ").read_text().rstrip("\0").split("\0")

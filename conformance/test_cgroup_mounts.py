@@ -1,0 +1,77 @@
+"""Mounts of type cgroup: what a container sees of its control groups; config-linux.md, "Control groups"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import host
+from .bundles import DEFAULT_CONFIG, namespaces
+from .fixtures import MakeBundle
+from .runtime import Runtime
+
+MAPPING = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+PLAIN = [mount for mount in DEFAULT_CONFIG["mounts"] if mount["type"] != "cgroup"]
+
+
+def container(
+    runtime: Runtime, reachable: MakeBundle, *options: str, namespace: bool = True, mapped: bool = False
+) -> int:
+    """The process of a container with its cgroups mounted so."""
+    entry = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": list(options)}
+    linux: dict[str, Any] = {"namespaces": namespaces() if namespace else namespaces("cgroup")}
+    if mapped:
+        linux["namespaces"].append({"type": "user"})
+        linux |= {"uidMappings": MAPPING, "gidMappings": MAPPING}
+    here = reachable(process={"args": ["sleep", "1000"]}, mounts=[*PLAIN, entry], linux=linux)
+    return runtime.pid(runtime.launch(here))
+
+
+def shown(pid: int) -> dict[str, dict[str, str]]:
+    return {m["point"]: m for m in host.mounts(pid) if m["point"].startswith("/sys/fs/cgroup")}
+
+
+@pytest.mark.shows("mounts.cgroup")
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("namespace", [False, True])
+def test_every_hierarchy_shows_the_containers_own_cgroup(
+    runtime: Runtime, reachable: MakeBundle, namespace: bool, mapped: bool
+) -> None:
+    pid = container(runtime, reachable, "ro", namespace=namespace, mapped=mapped)
+    root = Path(f"/proc/{pid}/root/sys/fs/cgroup")
+    for mount in shown(pid).values():
+        if not mount["kind"].startswith("cgroup"):
+            continue
+        listed = Path(f"/proc/{pid}/root{mount['point']}/cgroup.procs").read_text().split()
+        assert str(pid) in listed, mount
+    legacy = [line.split(":")[1] for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    for controllers in filter(None, legacy):
+        for name in controllers.removeprefix("name=").split(","):
+            if (host.CGROUPS / name).is_dir():
+                assert (root / name).exists(), name
+
+
+@pytest.mark.shows("mounts.cgroup.readonly")
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.peers_differ(crun="the directory of hierarchies is writable", runc="the same")
+def test_without_a_cgroup_namespace_it_is_read_only_whatever_is_asked_for(
+    runtime: Runtime, reachable: MakeBundle, mapped: bool
+) -> None:
+    """The container's own directory would be writable in the host's tree (CVE-2023-25809)."""
+    pid = container(runtime, reachable, "rw", namespace=False, mapped=mapped)
+    trees = [mount for mount in shown(pid).values() if mount["kind"].startswith("cgroup")]
+    assert trees
+    for mount in trees:
+        assert "ro" in mount["options"].split(","), mount
+
+
+@pytest.mark.shows("mounts.cgroup")
+@pytest.mark.parametrize("option", ["ro", "rw"])
+def test_with_a_cgroup_namespace_the_option_counts(
+    runtime: Runtime, reachable: MakeBundle, option: str
+) -> None:
+    pid = container(runtime, reachable, option)
+    for mount in shown(pid).values():
+        assert option in mount["options"].split(","), mount

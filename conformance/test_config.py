@@ -1,0 +1,171 @@
+"""The top level of config.json and its JSON; config.md, glossary.md, bundle.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .bundles import namespaces
+from .fixtures import MakeBundle
+from .runtime import Runtime, new_id
+from .test_mounts import refused
+
+
+@pytest.mark.shows("ociVersion")
+@pytest.mark.parametrize(
+    "version", ["1.0.0", "1.0.2", "1.1.0", "1.2.1", "1.3.0", "1.0.0-rc1", "1.2.0+dev", "1.1.0-rc.3+build.5"]
+)
+@pytest.mark.peers_differ(crun="knows 1.0 only")
+def test_a_version_that_this_runtime_is_for_is_taken(
+    runtime: Runtime, bundle: MakeBundle, version: str
+) -> None:
+    runtime.output(bundle(ociVersion=version, process={"args": ["true"]}))
+
+
+@pytest.mark.refuses("ociVersion")
+@pytest.mark.parametrize(
+    "version", ["invalid", "", "1", "1.0", "1.0.0.0", "v1.0.0", "01.0.0", "2.0.0", 1, None]
+)
+@pytest.mark.peers_differ(crun="takes some of them", runc="takes any")
+def test_a_version_that_is_none_is_an_error(runtime: Runtime, bundle: MakeBundle, version: Any) -> None:
+    here = bundle(process={"args": ["true"]})
+    replace(here, "ociVersion", version)
+    refused(runtime, here)
+
+
+@pytest.mark.shows("annotations")
+def test_annotations_are_in_the_state(runtime: Runtime, bundle: MakeBundle) -> None:
+    annotations = {"org.example": "ü", "empty": "", "org.opencontainers.image.os": "linux", "a b": "c\nd"}
+    state = runtime.state(runtime.create(bundle(annotations=annotations)))
+    assert annotations.items() <= state["annotations"].items()
+
+
+@pytest.mark.refuses("annotations")
+@pytest.mark.parametrize("annotations", [{"": "x"}, {"x": 1}, {"x": None}, ["x"], "x", {"x": {"y": "z"}}])
+@pytest.mark.peers_differ(crun="takes some of them", runc="takes some of them")
+def test_annotations_that_are_no_strings_are_errors(
+    runtime: Runtime, bundle: MakeBundle, annotations: Any
+) -> None:
+    here = bundle(process={"args": ["true"]})
+    replace(here, "annotations", annotations)
+    refused(runtime, here)
+
+
+@pytest.mark.shows("hostname", "domainname")
+@pytest.mark.peers_differ(crun="is too old for the domain", runc="is too old for the domain")
+def test_the_names_are_the_configs(runtime: Runtime, bundle: MakeBundle) -> None:
+    script = "cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname"
+    here = bundle(hostname="host-1", domainname="example.org", process={"args": ["sh", "-c", script]})
+    assert runtime.output(here) == "host-1\nexample.org\n"
+
+
+@pytest.mark.shows("hostname", "domainname")
+@pytest.mark.parametrize("given", ["", None])
+def test_without_a_name_it_is_the_hosts(runtime: Runtime, bundle: MakeBundle, given: str | None) -> None:
+    here = bundle(hostname=given, process={"args": ["cat", "/proc/sys/kernel/hostname"]})
+    assert runtime.output(here) == Path("/proc/sys/kernel/hostname").read_text()
+
+
+@pytest.mark.refuses("hostname", "domainname")
+@pytest.mark.parametrize("name", ["hostname", "domainname"])
+@pytest.mark.parametrize("value", ["x" * 65, 5, ["x"]])
+@pytest.mark.peers_differ(crun="is too old for the domain", runc="is too old for the domain")
+def test_a_name_that_can_not_be_is_an_error(
+    runtime: Runtime, bundle: MakeBundle, name: str, value: Any
+) -> None:
+    refused(runtime, bundle(**{name: value}))
+
+
+@pytest.mark.refuses("hostname", "domainname")
+@pytest.mark.parametrize("name", ["hostname", "domainname"])
+@pytest.mark.peers_differ(crun="changes the host's", runc="is too old for the domain")
+def test_a_name_without_a_uts_namespace_is_an_error(runtime: Runtime, bundle: MakeBundle, name: str) -> None:
+    before = Path(f"/proc/sys/kernel/{name}").read_text()
+    names = {"hostname": None} | {name: "other"}
+    refused(runtime, bundle(**names, linux={"namespaces": namespaces("uts")}))
+    assert Path(f"/proc/sys/kernel/{name}").read_text() == before
+
+
+@pytest.mark.shows("extensibility")
+def test_what_is_not_known_is_ignored(runtime: Runtime, bundle: MakeBundle) -> None:
+    here = bundle(
+        process={"args": ["true"], "unknown": {}},
+        unknown=["x"],
+        linux={"unknown": {"a": 1}},
+        windows={"layerFolders": ["x"]},
+        solaris={},
+        vm={"kernel": {"path": "x"}},
+        annotations={"org.opencontainers.unknown": "x"},
+    )
+    runtime.output(here)
+
+
+JSON = {
+    "empty": b"",
+    "cut": b'{"ociVersion": "1.0.0"',
+    "an array": b"[]",
+    "null": b"null",
+    "no value": b'{"ociVersion": }',
+    "a comma too many": b'{"ociVersion": "1.0.0",}',
+    "not UTF-8": b'{"ociVersion": "\xff"}',
+    "a surrogate": b'{"ociVersion": "\\ud800"}',
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "a comment": b"{} // comment",
+    "single quotes": b"{'a': 1}",
+    "NaN": b'{"ociVersion": NaN}',
+    "deep": b'{"a":' + b"[" * 200000,
+    "two": b"{}{}",
+}
+
+
+@pytest.mark.refuses("json")
+@pytest.mark.parametrize("name", JSON)
+@pytest.mark.peers_differ(crun="takes some of them", runc="takes some of them")
+def test_what_is_no_json_object_is_an_error(runtime: Runtime, sleeper: Path, name: str) -> None:
+    (sleeper / "config.json").write_bytes(JSON[name])
+    refused(runtime, sleeper)
+
+
+@pytest.mark.refuses("json")
+@pytest.mark.peers_differ(crun="takes the last", runc="takes the last")
+def test_a_name_twice_in_an_object_is_an_error(runtime: Runtime, sleeper: Path) -> None:
+    text = (sleeper / "config.json").read_text()
+    (sleeper / "config.json").write_text(text.replace('"hostname"', '"hostname": "x", "hostname"'))
+    refused(runtime, sleeper)
+
+
+@pytest.mark.shows("json")
+def test_blanks_escapes_and_any_order_make_no_difference(runtime: Runtime, bundle: MakeBundle) -> None:
+    here = bundle(process={"args": ["true"]})
+    document = json.loads((here / "config.json").read_text())
+    backwards = json.dumps(dict(reversed(document.items())), indent="\t\r\n ")
+    (here / "config.json").write_text(backwards.replace('"root"', '"\\u0072oot"') + "\n\n")
+    runtime.output(here)
+
+
+@pytest.mark.refuses("bundle")
+@pytest.mark.parametrize("what", ["no bundle", "no config.json", "a config.json that is a directory"])
+def test_a_bundle_that_is_none_is_an_error(runtime: Runtime, tmp_path: Path, what: str) -> None:
+    here = tmp_path / "bundle"
+    if what != "no bundle":
+        here.mkdir()
+    if what.endswith("a directory"):
+        (here / "config.json").mkdir()
+    refused(runtime, here)
+
+
+@pytest.mark.shows("bundle")
+def test_without_a_bundle_the_working_directory_is_it(runtime: Runtime, sleeper: Path) -> None:
+    container = new_id()
+    runtime("create", container, cwd=sleeper)
+    assert runtime.state(container)["bundle"] == str(sleeper)
+
+
+def replace(here: Path, name: str, value: Any) -> None:
+    """Set a property as it is, null too."""
+    document = json.loads((here / "config.json").read_text())
+    document[name] = value
+    (here / "config.json").write_text(json.dumps(document))
