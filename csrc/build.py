@@ -33,6 +33,7 @@ INIT_SOURCES = [
     "scheduling.c",
     "labels.c",
     "security.c",
+    "listener.c",
     "hook.c",
     "hooks.c",
     "signals.c",

@@ -60,8 +60,10 @@ int step_open_console(struct init *init, const struct step *step)
 		return step_failed(init, "ioctl", "/dev/pts/ptmx");
 	if (size.ws_row && size.ws_col && ioctl(slave, TIOCSWINSZ, &size) != 0)
 		return step_failed(init, "ioctl", "the terminal's size");
-	if (bind_console(init, slave) != 0 || send_console(init, step, master) != 0)
+	if (bind_console(init, slave) != 0)
 		return -1;
+	if (send_descriptor(init, step, MESSAGE_CONSOLE, master) != 0)
+		return step_failed(init, "sendmsg", "the terminal");
 	close(master);
 	for (int fd = 0; fd < 3; fd++)
 		if (dup2(slave, fd) != fd)

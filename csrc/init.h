@@ -18,11 +18,12 @@ enum message_kind {
 	MESSAGE_CONSOLE = 4, /* with the terminal's other end */
 	MESSAGE_STARTING = 5, /* on a start connection: the program is about to be executed */
 	MESSAGE_BORN = 6, /* value: the pid of the child that goes on in our place, not ours but the host side's */
+	MESSAGE_LISTENER = 7, /* on a start connection: with the listener of the filter */
 	MESSAGE_FETCH = 8, /* the answer comes with the descriptor that the step needs */
 };
 
 /* What an ask is about, beside what the plan says (ask-host). */
-enum { STAGE_NAMESPACES_READY = 1, STAGE_ID_MAPS = 2 };
+enum { STAGE_NAMESPACES_READY = 1, STAGE_ID_MAPS = 2, STAGE_NET_DEVICES = 3 };
 
 struct message {
 	uint32_t kind;
@@ -76,7 +77,8 @@ bool go_ahead(int socket);
 /* The descriptor that comes with a "go on", -1 and errno without one. */
 int receive_descriptor(int socket);
 int say_and_wait(struct init *init, const struct step *step, enum message_kind kind, uint32_t value);
-int send_console(struct init *init, const struct step *step, int terminal);
+/* Send a descriptor and wait. -1 and errno if it can't be sent. */
+int send_descriptor(struct init *init, const struct step *step, enum message_kind kind, int descriptor);
 
 /* births.c */
 int open_own_file(const struct init *init, const char *path, int flags);

@@ -1,5 +1,6 @@
 /* Privileges: capabilities, no_new_privs, seccomp. */
 #include "init.h"
+#include "listener.h"
 #include "syscalls.h"
 
 #include <errno.h>
@@ -71,6 +72,7 @@ int step_load_seccomp(struct init *init, const struct step *step)
 {
 	const struct bytes *bytes = &step->args[0].b;
 	struct sock_fprog program = { .len = (unsigned short)(bytes->length / sizeof(struct sock_filter)) };
+	unsigned int flags = (unsigned int)step->args[1].l;
 
 	if (bytes->length % sizeof(struct sock_filter) != 0 || bytes->length / sizeof(struct sock_filter) > BPF_MAXINSNS) {
 		errno = E2BIG;
@@ -81,7 +83,9 @@ int step_load_seccomp(struct init *init, const struct step *step)
 	if (program.filter == NULL)
 		return step_failed(init, "malloc", "the program");
 	memcpy(program.filter, bytes->data, bytes->length);
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned int)step->args[1].l, &program) != 0)
+	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
+		return load_with_listener(init, step, &program, flags);
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) != 0)
 		return step_failed(init, "seccomp", "the program");
 	return 0;
 }

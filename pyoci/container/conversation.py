@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ASK, READY, FAILED, CONSOLE, STARTING, BORN = 1, 2, 3, 4, 5, 6
-FETCH = 8
+LISTENER, FETCH = 7, 8
 NO_STEP = 0xFFFFFFFF
 GO_AHEAD = b"g"
 
@@ -20,7 +20,7 @@ class Message:
     """What the init said.
 
     Attributes:
-        kind: ASK, READY, FAILED, CONSOLE, STARTING, BORN or FETCH.
+        kind: ASK, READY, FAILED, CONSOLE, STARTING, BORN, LISTENER or FETCH.
         step: the number of the step; NO_STEP before the first.
         error: an errno.
         value: depends on the kind: how far the init is, how a hook ended, a pid.

@@ -239,6 +239,11 @@ class Birth:
             "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
             "pid_file": self.request.pid_file,
         }
+        seccomp = self.context.seccomp
+        if seccomp and seccomp.notify:
+            from pyoci.container import listener
+
+            self.entry.state["listener"] = listener.record(seccomp)
         if self.request.notify:
             from pyoci.container import notify
 

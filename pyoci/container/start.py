@@ -72,6 +72,16 @@ def _let_go(entry: "Entry") -> None:
         if message is None:
             raise Error(f'cannot start container "{entry.id}": its init ended')
         message = conversation.receive(connection)
+        if message is not None and message.kind == conversation.LISTENER:
+            from pyoci.container import listener
+
+            # If that fails the init ends, as nobody lets it go on.
+            try:
+                listener.hand_over(entry, message.descriptor)
+            except ConfigError as error:
+                raise ConfigError([_located(entry, each) for each in error.problems]) from None
+            conversation.go_ahead(connection)
+            message = conversation.receive(connection)
     finally:
         connection.close()
     if message is not None:
@@ -82,15 +92,20 @@ def _failed(entry: "Entry", message: "conversation.Message") -> Error:
     from pyoci.container import failure
 
     step = {"/process/args": "execute", "/linux/seccomp": "load-seccomp"}.get(message.origin, "run-hook")
-    problem = Problem(message.origin, failure.sentence(message, step))
-    try:
-        from pyoci.spec.positions import locate
+    problem = _located(entry, Problem(message.origin, failure.sentence(message, step)))
+    return HookError([problem]) if step == "run-hook" else ConfigError([problem])
 
+
+def _located(entry: "Entry", problem: Problem) -> Problem:
+    """The problem with its line, if the bundle is still there."""
+    from pyoci.spec.positions import locate
+
+    try:
         with open(f"{entry.state['bundle']}/config.json", "rb") as config:
-            problem.line = locate(config.read(), message.origin)[0]
+            problem.line = locate(config.read(), problem.pointer)[0]
     except (OSError, Error):
         pass
-    return HookError([problem]) if step == "run-hook" else ConfigError([problem])
+    return problem
 
 
 def _run_poststart(entry: "Entry", warn: "Callable[[str], None]") -> None:

@@ -145,11 +145,5 @@ def _refuse_what_is_missing(context: Compilation) -> None:
         for name in names
         if areas[area].get(name)
     ]
-    if context.seccomp and context.seccomp.notify:
-        problems.append(
-            Problem(
-                "/linux/seccomp/listenerPath", "SCMP_ACT_NOTIFY is not supported yet by this version of pyoci"
-            )
-        )
     if problems:
         raise ConfigError(problems)

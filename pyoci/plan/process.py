@@ -26,6 +26,8 @@ RLIMITS = {
     "RLIMIT_RTPRIO": 14,
     "RLIMIT_RTTIME": 15,
 }
+# linux/seccomp.h
+NEW_LISTENER = 1 << 3
 
 
 def compile_oom_score(context: "Compilation", plan: "Plan") -> None:
@@ -117,7 +119,9 @@ def compile_identity(context: "Compilation", plan: "Plan") -> "capabilities.Sets
 def compile_filter(context: "Compilation", plan: "Plan", sets: "capabilities.Sets") -> None:
     """linux.seccomp, as the last thing but one: whatever comes after it must be allowed by it."""
     if context.process and context.seccomp:
-        plan.add("load-seccomp", "/linux/seccomp", context.seccomp.program, context.seccomp.flags)
+        made = context.seccomp
+        flags = made.flags | NEW_LISTENER if made.notify else made.flags
+        plan.add("load-seccomp", "/linux/seccomp", made.program, flags)
         capabilities.compile_final_sets(context, plan, sets)
 
 

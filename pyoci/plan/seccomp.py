@@ -82,7 +82,6 @@ FLAGS = {
 }
 _TSYNC = 1 << 0
 _NEW_LISTENER = 1 << 3
-_TSYNC_ESRCH = 1 << 4
 _WAIT_KILLABLE_RECV = 1 << 5
 
 _EPERM, _EEXIST, _EDOM = 1, 17, 33
@@ -249,13 +248,14 @@ def _flags(profile: "dict[str, Any]", notify: bool, warn: "Callable[[str], None]
     flags = 0
     for name in profile.get("flags") or ():
         flags |= FLAGS[name]
-    # seccomp(2) answers EINVAL to this flag without a listener, and to TSYNC with one unless TSYNC_ESRCH
-    # (Linux 5.7) settles what the system call returns.
+    # seccomp(2) answers EINVAL to this flag without a listener.
     if flags & _WAIT_KILLABLE_RECV and not notify:
         warn("seccomp: WAIT_KILLABLE_RECV is left out, no rule uses SCMP_ACT_NOTIFY")
         flags &= ~_WAIT_KILLABLE_RECV
-    if flags & _TSYNC and notify:
-        flags |= _TSYNC_ESRCH
+    # The init has one thread, to which TSYNC means nothing, but for the one that hands over the listener: that must
+    # not be filtered (csrc/listener.c).
+    if notify:
+        flags &= ~_TSYNC
     return flags
 
 

@@ -324,28 +324,23 @@ def _memory(config: "Object", process: "Object", linux: "Object") -> "Findings":
         yield "/linux/resources/memory/swap", message
 
 
+NO_AGENT = "needs linux.seccomp.listenerPath (there is none)"
+
+
 def _seccomp(config: "Object", process: "Object", linux: "Object") -> "Findings":
     seccomp = linux.get("seccomp")
     if not seccomp:
         return
     here = "/linux/seccomp"
     yield from _errno(here, "defaultErrnoRet", seccomp, seccomp["defaultAction"])
-    if seccomp["defaultAction"] == "SCMP_ACT_NOTIFY":
-        # The listener is told about the write that hands over its own descriptor: runc refuses both, too.
-        yield f"{here}/defaultAction", "must not be SCMP_ACT_NOTIFY (nobody could answer yet)"
+    if seccomp["defaultAction"] == "SCMP_ACT_NOTIFY" and not seccomp.get("listenerPath"):
+        yield f"{here}/defaultAction", NO_AGENT
     if seccomp.get("listenerMetadata") is not None and not seccomp.get("listenerPath"):
         yield f"{here}/listenerMetadata", "needs listenerPath beside it (there is none)"
     for i, rule in enumerate(seccomp.get("syscalls") or ()):
         yield from _errno(f"{here}/syscalls/{i}", "errnoRet", rule, rule["action"])
-        if rule["action"] != "SCMP_ACT_NOTIFY":
-            continue
-        if "write" in rule["names"]:
-            yield (
-                f"{here}/syscalls/{i}/action",
-                'must not be SCMP_ACT_NOTIFY for "write" (nobody could answer yet)',
-            )
-        elif not seccomp.get("listenerPath"):
-            yield f"{here}/syscalls/{i}/action", "needs linux.seccomp.listenerPath (there is none)"
+        if rule["action"] == "SCMP_ACT_NOTIFY" and not seccomp.get("listenerPath"):
+            yield f"{here}/syscalls/{i}/action", NO_AGENT
 
 
 def _errno(pointer: str, name: str, owner: "Object", action: str) -> "Findings":

@@ -576,8 +576,10 @@ def test_everything_that_is_not_supported_is_told_at_once() -> None:
     assert refusal(config(**everything)) == pointers
 
 
-def test_a_filter_with_an_agent_is_refused() -> None:
-    assert refusal(config(), seccomp=Filter(b"", notify=True)) == ["/linux/seccomp/listenerPath"]
+@pytest.mark.parametrize(("asks", "flags"), [(True, 2 | 8), (False, 2)])
+def test_a_filter_that_asks_an_agent_is_loaded_with_a_listener(asks: bool, flags: int) -> None:
+    made = compiled(config(), seccomp=Filter(b"12345678", 2, notify=asks))
+    assert arguments(made, "load-seccomp") == [(b"12345678", flags)]
 
 
 @pytest.mark.parametrize("destination", ["/proc/self", "/proc/sys", "proc//1/./x", "/proc/sysrq-trigger"])

@@ -217,6 +217,6 @@ def test_repaired_configs_have_something_in_them() -> None:
 
     collect()
     wanted = {"mounts", "hooks", "annotations", "process.scheduler", "process.rlimits", "linux.seccomp"}
-    wanted |= {"linux.devices", "linux.namespaces", "linux.memoryPolicy", "process.capabilities"}
+    wanted |= {"linux.devices", "linux.namespaces", "process.capabilities"}
     assert wanted <= seen
     assert rules.broken({"ociVersion": "1.3.0", "root": {"path": "x"}}) is False

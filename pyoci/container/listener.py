@@ -1,0 +1,76 @@
+"""The listener of a filter with SCMP_ACT_NOTIFY goes to its agent (config-linux.md, "The Container Process State").
+
+Imported only for such containers.
+"""
+
+import _socket
+import posix
+import stat
+
+from pyoci import SPEC_VERSION, jsontext
+from pyoci.container.hooks import state_object
+from pyoci.errors import ConfigError, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.container.store import Entry
+    from pyoci.plan.seccomp import Filter
+
+POINTER = "/linux/seccomp/listenerPath"
+# The name under which the agent finds the descriptor in `fds`.
+DESCRIPTOR_NAME = "seccompFd"
+
+
+def record(made: "Filter") -> "dict[str, str | None]":
+    """What `start` must know of the agent. Raises ConfigError if there is no agent."""
+    path = made.listener_path or ""
+    try:
+        if not stat.S_ISSOCK(posix.stat(path).st_mode):
+            raise _problem(path, "not a unix socket")
+    except OSError as error:
+        raise _problem(path, (error.strerror or "").lower()) from None
+    return {"path": path, "metadata": made.listener_metadata}
+
+
+def hand_over(entry: "Entry", descriptor: int) -> None:
+    """Send the listener, with the container's process state, over a connection of its own; and close it here.
+
+    Raises ConfigError if the agent can't be reached.
+    """
+    agent = entry.state["listener"]
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(agent["path"])
+        _send(connection, jsontext.dump(process_state(entry)).encode(), descriptor)
+    except OSError as error:
+        raise _problem(agent["path"], (error.strerror or "").lower()) from None
+    finally:
+        connection.close()
+        posix.close(descriptor)
+
+
+def process_state(entry: "Entry") -> "dict[str, Any]":
+    """The container process state of the container's first process."""
+    pid = entry.state["pid"]
+    found: "dict[str, Any]" = {
+        "ociVersion": SPEC_VERSION,
+        "fds": [DESCRIPTOR_NAME],
+        "pid": pid,
+        "state": state_object(entry, "running", pid),
+    }
+    if entry.state["listener"]["metadata"]:
+        found["metadata"] = entry.state["listener"]["metadata"]
+    return found
+
+
+def _send(connection: "_socket.socket", data: bytes, descriptor: int) -> None:
+    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor.to_bytes(4, "little"))
+    sent = connection.sendmsg([data], [rights], _socket.MSG_NOSIGNAL)
+    if sent < len(data):
+        connection.sendall(data[sent:], _socket.MSG_NOSIGNAL)
+
+
+def _problem(path: str, why: str) -> ConfigError:
+    return ConfigError([Problem(POINTER, f"the seccomp agent's \"{path}\" can't be reached: {why}")])
