@@ -3,7 +3,7 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 DEBIAN := gcc libc6-dev libffi-dev libseccomp-dev linux-libc-dev python3-dev python3-venv busybox-static
-DEBIAN_TEST := crun runc util-linux uidmap
+DEBIAN_TEST := crun runc util-linux uidmap iproute2
 BUILD_INPUTS := $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/*.def schemas/*.json pyoci/spec/generate.py pyoci/spec/schema.py)
 
 .PHONY: all hello test bench lint types clean debian debian-test

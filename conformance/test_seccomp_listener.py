@@ -100,6 +100,7 @@ def test_an_agent_may_be_asked_about_every_call(runtime: Runtime, bundle: MakeBu
 
 
 @pytest.mark.shows("linux.seccomp.listenerPath")
+@pytest.mark.peers_differ(crun="it wants the agent all the same")
 def test_without_a_rule_that_asks_there_is_no_agent(
     runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import cffi
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ["spawn.c", "seal.c", "hook.c", "plan.c", "bpf.c", "signals.c", "trees.c"]
+SOURCES = ["spawn.c", "seal.c", "hook.c", "plan.c", "bpf.c", "signals.c", "trees.c", "netlink.c"]
 C_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", f"-I{HERE}"]
 
 DECLARATIONS = """
@@ -28,6 +28,8 @@ int seal_program(const char *path);
 int tree_open(const char *source, int recursive, int follow, int peer);
 int tree_idmap(int tree, int recursive, int user_namespace);
 int user_namespace_with(const char *uid_map, const char *gid_map);
+
+int netlink_open(int network_namespace);
 
 int umount2(const char *target, int flags);
 
@@ -52,6 +54,7 @@ int bpf_attach_device_filter(int cgroup, int program);
 PREAMBLE = """
 #include "bpf.h"
 #include "hook.h"
+#include "netlink.h"
 #include "plan.h"
 #include "seal.h"
 #include "spawn.h"

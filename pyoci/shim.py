@@ -56,6 +56,11 @@ def user_namespace(uid_map: str, gid_map: str) -> int:
     return _descriptor(_lib.user_namespace_with(uid_map.encode(), gid_map.encode()), "")
 
 
+def netlink(network_namespace: int) -> int:
+    """A descriptor of a routing socket (rtnetlink(7)) of a network namespace, of which one is given. Raises OSError."""
+    return _descriptor(_lib.netlink_open(network_namespace), "")
+
+
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
 

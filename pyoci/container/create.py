@@ -11,7 +11,7 @@ from pyoci.container import conversation, store
 from pyoci.container.identity import start_time
 from pyoci.errors import ConfigError, Error
 from pyoci.paths import absolute
-from pyoci.plan.compile import ID_MAPS, NAMESPACES_READY, Compilation, compile_plan
+from pyoci.plan.compile import ID_MAPS, NAMESPACES_READY, NET_DEVICES, Compilation, compile_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyoci.cgroups.tree import Cgroups
+    from pyoci.container.net_devices import NetDevices
     from pyoci.container.trees import Trees
     from pyoci.plan.plan import Plan, Slot
     from pyoci.spec.bundle import Bundle
@@ -220,6 +221,7 @@ class Birth:
         self.descriptors: list[int] = []
         self.conversation: "Any" = None
         self.trees: "Trees | None" = None
+        self.net_devices: "NetDevices | None" = None
 
     def run(self) -> None:
         """Make everything, in order."""
@@ -366,6 +368,11 @@ class Birth:
 
             assert self.plan.id_maps is not None
             id_maps.write(self.pid, self.plan.id_maps)
+        elif stage == NET_DEVICES:
+            from pyoci.container.net_devices import NetDevices
+
+            self.net_devices = NetDevices(self.pid)
+            self.net_devices.move(self.context.linux["netDevices"])
         elif stage == NAMESPACES_READY:
             self._run_hooks("prestart", "created")
             self._run_hooks("createRuntime", "creating")
@@ -425,7 +432,7 @@ class Birth:
             posix.kill(self.pid, SIGKILL)
             self._reap()
         failed: "list[str]" = []
-        for step in (self.groups.kill, self.groups.remove, self._unmount):
+        for step in (self._move_back, self.groups.kill, self.groups.remove, self._unmount):
             try:
                 step()
             except Error as error:
@@ -445,6 +452,10 @@ class Birth:
 
             run_poststop(self.entry, self.request.warn)
 
+    def _move_back(self) -> None:
+        if self.net_devices:
+            self.net_devices.move_back()
+
     def _unmount(self) -> None:
         if "mounts" in self.entry.state:
             from pyoci.container import host_mounts
@@ -455,10 +466,9 @@ class Birth:
         """Close what only the birth needed."""
         for fd in self.descriptors:
             posix.close(fd)
-        if self.trees:
-            self.trees.close()
-        if self.conversation is not None:
-            self.conversation.close()
+        for made in (self.trees, self.net_devices, self.conversation):
+            if made is not None:
+                made.close()
 
 
 def _problem(pointer: str, message: str) -> ConfigError:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pyoci.plan.seccomp import Filter
 
 # How far the init is when it asks the host side: csrc/init.h.
-NAMESPACES_READY, ID_MAPS = 1, 2
+NAMESPACES_READY, ID_MAPS, NET_DEVICES = 1, 2, 3
 
 # What the specification has and this version doesn't do yet: refused, never ignored.
 NOT_YET = {
-    "linux": ("netDevices", "intelRdt"),
+    "linux": ("intelRdt",),
 }
 
 
@@ -104,6 +104,9 @@ def compile_plan(context: Compilation) -> Plan:
     _compile_cgroups(context, plan)
     namespaces.compile_entry(context, plan)
     process.compile_keyring(context, plan)
+    if context.linux.get("netDevices"):
+        # Before the sysctls, which may be about them.
+        plan.add("ask-host", "/linux/netDevices", NET_DEVICES)
     namespaces.compile_names(context, plan)
     namespaces.compile_sysctls(context, plan)
     if context.has_hooks("prestart", "createRuntime"):
