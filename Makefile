@@ -41,6 +41,7 @@ test: debian-test all lint types
 
 bench: debian-test all
 	@$(VENV)/bin/python bench/lifecycle.py
+	@$(VENV)/bin/python bench/mounts.py
 
 clean:
 	rm -rf $(VENV) build pyoci/pyoci-init pyoci/*.so pyoci/plan/steps.py pyoci/spec/_validator.py
