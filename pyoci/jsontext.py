@@ -65,12 +65,13 @@ class _Dialect:
 _scan = _c.make_scanner(_Dialect)
 
 
-def parse(raw: bytes, name: str) -> "Any":
+def parse(raw: bytes, name: str, *, surrogates: bool = False) -> "Any":
     """The value of a JSON text (RFC 8259): UTF-8 without a mark, no duplicate names, finite numbers.
 
     Arguments:
         raw: the text.
         name: what it is called in messages.
+        surrogates: take lone ones, which stand for the bytes of paths that aren't UTF-8 in what we wrote ourselves.
 
     Raises:
         Error: it isn't such a text; says where, as name:line:column.
@@ -79,7 +80,7 @@ def parse(raw: bytes, name: str) -> "Any":
         text = raw.decode()
         value, end = _scan(text, len(text) - len(text.lstrip(_BLANKS)))
         # Escaped surrogates without their other half can't be told from pairs here, and are rare.
-        if not text[end:].strip(_BLANKS) and b"\\ud" not in raw and b"\\uD" not in raw:
+        if not text[end:].strip(_BLANKS) and (surrogates or (b"\\ud" not in raw and b"\\uD" not in raw)):
             return value
     except (ValueError, StopIteration, RecursionError, SystemError):
         # SystemError: before Python 3.12 the scanner can't raise its own error unless json is imported.

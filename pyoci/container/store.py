@@ -236,7 +236,7 @@ def read_state(directory: str) -> "dict[str, Any]":
         data = b"".join(iter(lambda: posix.read(fd, 1 << 20), b""))
     finally:
         posix.close(fd)
-    state = jsontext.parse(data, path)
+    state = jsontext.parse(data, path, surrogates=True)
     if not isinstance(state, dict):
         raise Error(f"{path}: is damaged")
     return state

@@ -310,7 +310,6 @@ def test_a_damaged_state_is_an_error_that_names_the_file(tmp_path: Path, content
         find(str(tmp_path), "c1")
 
 
-@pytest.mark.xfail(strict=True, reason="the state is read as strictly as a config.json")
 def test_a_path_that_is_no_utf_8_can_be_kept_in_the_state(tmp_path: Path) -> None:
     entry = reserve(str(tmp_path), "c1")
     entry.state = {"bundle": os.fsdecode(b"/caf\xe9")}
