@@ -63,7 +63,7 @@ def describe(entry: "Entry") -> "dict[str, Any]":
 def _user_name(uid: int) -> str:
     # Most containers are root's; others need /etc/passwd.
     if uid == 0:
-        return ""
+        return "root"
     try:
         import pwd
 
