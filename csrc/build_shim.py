@@ -48,7 +48,8 @@ uint32_t plan_checksum(const void *data, size_t size);
 bool plan_is_sound(const char *data, size_t size);
 
 int bpf_load_device_filter(const void *instructions, size_t size);
-int bpf_attach_device_filter(int cgroup, int program);
+int bpf_attach_device_filter(int cgroup, int program, int replaced);
+int bpf_attached_device_filter(int cgroup);
 """
 
 PREAMBLE = """

@@ -119,6 +119,10 @@ def decide(rules: "list[Rule]", kind: str, access: str, major: int, minor: int) 
     return True
 
 
+# csrc/bpf.h: nothing is attached.
+NO_PROGRAM = -2
+
+
 def container_rules(entries: "list[dict[str, Any]]") -> "list[Rule]":
     """linux.resources.devices, then what every container may use.
 
@@ -137,22 +141,29 @@ def container_rules(entries: "list[dict[str, Any]]") -> "list[Rule]":
     return rules
 
 
-def apply(directory: str, entries: "list[dict[str, Any]]", attach: "Attach | None" = None) -> None:
+def apply(
+    directory: str,
+    entries: "list[dict[str, Any]]",
+    attach: "Attach | None" = None,
+    *,
+    replace: bool = False,
+) -> None:
     """Attaches the filter for linux.resources.devices to a v2 cgroup.
 
     Arguments:
         directory: the cgroup.
         entries: linux.resources.devices.
         attach: (descriptor of the cgroup, instructions) -> None, raising OSError; None is bpf(2).
+        replace: it has one of ours, which this takes the place of in one moment. Otherwise it must not have: the
+            kernel lets through what all attached ones allow.
 
-    Raises ConfigError. It must not have a filter of ours yet: the kernel lets through what all attached ones
-    allow.
+    Raises ConfigError.
     """
     program = compile_filter(container_rules(entries))
     try:
         cgroup = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         try:
-            (attach or attach_by_bpf)(cgroup, program)
+            (attach or (replace_by_bpf if replace else attach_by_bpf))(cgroup, program)
         finally:
             posix.close(cgroup)
     except OSError as error:
@@ -162,13 +173,34 @@ def apply(directory: str, entries: "list[dict[str, Any]]", attach: "Attach | Non
 
 def attach_by_bpf(cgroup: int, program: bytes) -> None:
     """Loads a program and attaches it to a v2 cgroup (BPF_CGROUP_DEVICE); raises OSError."""
-    from pyoci._shim import ffi, lib  # type: ignore[import-not-found,unused-ignore]
+    _attach(cgroup, program, -1)
 
-    loaded = lib.bpf_load_device_filter(program, len(program))
-    if loaded < 0:
-        raise OSError(ffi.errno, posix.strerror(ffi.errno))
+
+def replace_by_bpf(cgroup: int, program: bytes) -> None:
+    """The same in the place of the one program that is attached; raises OSError."""
+    from pyoci._shim import lib  # type: ignore[import-not-found,unused-ignore]
+
+    old = _checked(lib.bpf_attached_device_filter(cgroup))
     try:
-        if lib.bpf_attach_device_filter(cgroup, loaded) < 0:
-            raise OSError(ffi.errno, posix.strerror(ffi.errno))
+        _attach(cgroup, program, old)
+    finally:
+        if old != NO_PROGRAM:
+            posix.close(old)
+
+
+def _attach(cgroup: int, program: bytes, old: int) -> None:
+    from pyoci._shim import lib  # type: ignore[import-not-found,unused-ignore]
+
+    loaded = _checked(lib.bpf_load_device_filter(program, len(program)))
+    try:
+        _checked(lib.bpf_attach_device_filter(cgroup, loaded, old))
     finally:
         posix.close(loaded)
+
+
+def _checked(result: int) -> int:
+    from pyoci._shim import ffi  # type: ignore[import-not-found,unused-ignore]
+
+    if result < 0 and result != NO_PROGRAM:
+        raise OSError(ffi.errno, posix.strerror(ffi.errno))
+    return result

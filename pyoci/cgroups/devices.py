@@ -44,8 +44,14 @@ def uniform(rule: "dict[str, Any]") -> "list[Rule]":
     return [(allow, kind, major, minor, access)]
 
 
-def v1_lines(rules: "list[dict[str, Any]]") -> "Iterator[tuple[str, str, str]]":
-    """(JSON pointer, file, line) for every write to devices.allow and devices.deny, in order."""
+def v1_lines(rules: "list[dict[str, Any]]", *, replace: bool = False) -> "Iterator[tuple[str, str, str]]":
+    """(JSON pointer, file, line) for every write to devices.allow and devices.deny, in order.
+
+    Arguments:
+        replace: the cgroup has rules already; a new one allows all that its parent does.
+    """
+    if replace:
+        yield POINTER, "devices.allow", "a *:* rwm"
     for number, rule in enumerate(rules):
         for part in uniform(rule):
             yield f"{POINTER}/{number}", *_line(part)

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyoci.cgroups.journal import Journal
     from pyoci.cgroups.tree import Attach, Cgroups, Group
 
     # JSON pointer, controller, files of which the first that is there is written, value. A last file "" says
@@ -18,34 +19,77 @@ if TYPE_CHECKING:
 # What a container is granted of these, its parents must have been granted before.
 FROM_THE_TOP = ("cpu.rt_period_us", "cpu.rt_runtime_us")
 UNLIMITED = ("-1", "max")
+# The section of linux.resources and its controller, as v2 calls it; `cpu` has two.
+UNIFIED_NAMES = {
+    "memory": "memory",
+    "pids": "pids",
+    "blockIO": "io",
+    "hugepageLimits": "hugetlb",
+    "rdma": "rdma",
+}
 
 
-def apply(cgroups: "Cgroups", resources: "dict[str, Any]") -> None:
-    """See `Cgroups.apply`."""
-    if cgroups.mode == "v2":
-        from pyoci.cgroups.v2 import limits
-    else:
-        from pyoci.cgroups.v1 import limits
-    writes = limits(resources, cgroups.read)
-    if cgroups.mode == "v2" and writes and _enable_for(cgroups, writes):
+def apply(cgroups: "Cgroups", resources: "dict[str, Any]", journal: "Journal | None" = None) -> None:
+    """See `Cgroups.apply`.
+
+    Arguments:
+        journal: gets the values of before.
+    """
+    writes = _wanted(cgroups, resources)
+    if writes and cgroups.unified and _enable_for(cgroups, writes):
         # Which files there are has changed.
-        writes = limits(resources, cgroups.read)
+        writes = _wanted(cgroups, resources)
     # Limits bound each other (memory and memory+swap, burst and quota, shares and idle), and which of two has
     # to be written first depends on what is set now. So one that is refused gets a second try after the
     # others.
-    for write in [write for write in writes if not _write(cgroups, write, last=False)]:
-        _write(cgroups, write, last=True)
+    for write in [write for write in writes if not _write(cgroups, write, journal, last=False)]:
+        _write(cgroups, write, journal, last=True)
 
 
-def apply_devices(cgroups: "Cgroups", rules: "list[dict[str, Any]]", attach: "Attach | None") -> None:
+def _wanted(cgroups: "Cgroups", resources: "dict[str, Any]") -> "list[Write]":
+    """What is to be written. On a hybrid host that is v2's for controllers that the v2 tree has."""
+    there = cgroups.unified_controllers()
+    if cgroups.mode == "v2":
+        from pyoci.cgroups import v2
+
+        return v2.limits(resources, cgroups.read)
+    from pyoci.cgroups import v1
+
+    here, rest = _divided(resources, there) if there else (resources, {})
+    if not rest:
+        return v1.limits(here, cgroups.read)
+    from pyoci.cgroups import v2
+
+    return v1.limits(here, cgroups.read) + v2.limits(rest, cgroups.read)
+
+
+def _divided(
+    resources: "dict[str, Any]", there: "tuple[str, ...]"
+) -> "tuple[dict[str, Any], dict[str, Any]]":
+    """What belongs to v1 hierarchies, and what to a v2 tree with these controllers."""
+    here: "dict[str, Any]" = {}
+    rest: "dict[str, Any]" = {}
+    for section, value in resources.items():
+        if section == "cpu":
+            for name, member in value.items():
+                controller = "cpuset" if name in ("cpus", "mems") else "cpu"
+                (rest if controller in there else here).setdefault(section, {})[name] = member
+        else:
+            (rest if UNIFIED_NAMES.get(section) in there or section == "unified" else here)[section] = value
+    return here, rest
+
+
+def apply_devices(
+    cgroups: "Cgroups", rules: "list[dict[str, Any]]", attach: "Attach | None", *, replace: bool
+) -> None:
     """See `Cgroups.apply_devices`."""
     if not rules:
         return
     if cgroups.directory("devices"):
         from pyoci.cgroups.devices import v1_lines
 
-        for pointer, file, line in v1_lines(rules):
-            _write(cgroups, (pointer, "devices", (file,), line), last=True)
+        for pointer, file, line in v1_lines(rules, replace=replace):
+            _write(cgroups, (pointer, "devices", (file,), line), None, last=True)
         return
     if cgroups.unified is None:
         from pyoci.cgroups import refusal
@@ -53,10 +97,10 @@ def apply_devices(cgroups: "Cgroups", rules: "list[dict[str, Any]]", attach: "At
         raise refusal.unavailable("/linux/resources/devices", "devices", cgroups.mode)
     from pyoci.cgroups import device_filter
 
-    device_filter.apply(cgroups.unified.path, rules, attach)
+    device_filter.apply(cgroups.unified.path, rules, attach, replace=replace)
 
 
-def _write(cgroups: "Cgroups", write: "Write", *, last: bool) -> bool:
+def _write(cgroups: "Cgroups", write: "Write", journal: "Journal | None", *, last: bool) -> bool:
     """Writes one limit. False: refused, but it may work after the others; on the last try a ConfigError."""
     controller, files, value = write[1:]
     directory = cgroups.directory(controller)
@@ -68,6 +112,8 @@ def _write(cgroups: "Cgroups", write: "Write", *, last: bool) -> bool:
         try:
             if file in FROM_THE_TOP:
                 _grant_parents(cgroups, file, value, more=last and file == FROM_THE_TOP[1])
+            if journal:
+                journal.note(path, value)
             put(path, value)
             return True
         except OSError as refused:
@@ -90,7 +136,7 @@ def _refuse(cgroups: "Cgroups", write: "Write", path: str, error: "OSError | Non
         if not files[-1] or (value in UNLIMITED and "/unified/" not in pointer):
             return True
         granted = path != ""
-        if cgroups.mode == "v2" and controller != "cgroup":
+        if cgroups.unified and path.startswith(cgroups.unified.path) and controller != "cgroup":
             granted = controller in (cgroups.read(controller, "cgroup.controllers") or "").split()
         if error is None or not granted:
             from pyoci.cgroups import refusal
@@ -126,7 +172,11 @@ def _enable_for(cgroups: "Cgroups", writes: "list[Write]") -> bool:
     if group is None:
         return False
     here = _controllers(group.path)
-    missing = [write for write in writes if write[1] not in here and write[1] != "cgroup"]
+    missing = [
+        write
+        for write in writes
+        if write[1] not in here and write[1] != "cgroup" and cgroups.directory(write[1]) == group.path
+    ]
     offered = _controllers(group.base) if missing else []
     wanted = {controller: pointer for pointer, controller, _, _ in missing if controller in offered}
     if wanted:

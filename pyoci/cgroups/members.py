@@ -4,7 +4,7 @@ import posix
 import time
 from errno import ENODEV, ENOENT, EOPNOTSUPP
 
-from pyoci.cgroups.tree import failed, put, read, subtree
+from pyoci.cgroups.tree import failed, freezer_file, put, read, subtree
 from pyoci.errors import Error
 
 TYPE_CHECKING = False
@@ -14,17 +14,9 @@ if TYPE_CHECKING:
 SIGKILL = 9
 
 
-def freezer_of(cgroups: "Cgroups") -> "Group | None":
-    """The group that can be frozen: v1's freezer, else the v2 tree."""
-    for group in cgroups.groups:
-        if "freezer" in group.controllers:
-            return group
-    return cgroups.unified
-
-
 def main_group(cgroups: "Cgroups") -> "Group | None":
     """The group that says which processes are the container's: the freezer's, where no manager moves them."""
-    return freezer_of(cgroups) or (cgroups.groups[0] if cgroups.groups else None)
+    return cgroups.freezer() or (cgroups.groups[0] if cgroups.groups else None)
 
 
 def processes(path: str) -> "list[int]":
@@ -107,7 +99,7 @@ def _signal_all(path: str, spared: "set[int]") -> None:
 
 def freeze(cgroups: "Cgroups", frozen: bool, timeout: float) -> None:
     """See `Cgroups.freeze`."""
-    group = freezer_of(cgroups)
+    group = cgroups.freezer()
     if group is None:
         raise Error("the container can't be paused: no freezer cgroup is mounted on this host")
     v2 = group is cgroups.unified
@@ -133,10 +125,8 @@ def freeze(cgroups: "Cgroups", frozen: bool, timeout: float) -> None:
 
 def is_frozen(group: "Group") -> bool:
     """Whether a group itself was frozen, not one above it. Raises OSError."""
-    if "freezer" in group.controllers:
-        # freezer.state also says FROZEN when a parent is.
-        return read(group.path + "/freezer.self_freezing").startswith("1")
-    return "unified" in group.controllers and read(group.path + "/cgroup.freeze").startswith("1")
+    file = freezer_file(group)
+    return file is not None and read(file).startswith("1")
 
 
 def check_unused(group: "Group") -> None:
@@ -161,3 +151,13 @@ def _put_quietly(path: str, value: str) -> None:
         put(path, value)
     except OSError:
         pass
+
+
+def out_of_memory_kills(cgroups: "Cgroups") -> int:
+    """How many of its processes the kernel has killed for their memory's sake."""
+    file = "memory.events" if cgroups.mode == "v2" else "memory.oom_control"
+    for line in (cgroups.read("memory", file) or "").splitlines():
+        name, _, number = line.partition(" ")
+        if name == "oom_kill":
+            return int(number)
+    return 0

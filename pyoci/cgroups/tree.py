@@ -98,12 +98,13 @@ class Cgroups:
         groups: the v1 hierarchies' directories in the order of mounting, then that of the v2 tree.
     """
 
-    __slots__ = ("groups", "mode", "path", "unified")
+    __slots__ = ("_unified_controllers", "groups", "mode", "path", "unified")
 
     def __init__(self, mode: str, path: str, groups: "list[Group]") -> None:
         self.mode = mode
         self.path = path
         self.groups = groups
+        self._unified_controllers: "tuple[str, ...] | None" = None
         self.unified = groups[-1] if groups and groups[-1].controllers == (UNIFIED,) else None
 
     def record(self) -> "dict[str, Any]":
@@ -138,6 +139,23 @@ class Cgroups:
 
         limits.apply(self, resources)
 
+    def update(self, resources: "dict[str, Any]") -> None:
+        """Sets limits, and device rules if any are given, of a container that exists; others stay.
+
+        Raises ConfigError, with the limits as they were as far as the kernel lets us.
+        """
+        from pyoci.cgroups import limits
+        from pyoci.cgroups.journal import Journal
+
+        journal = Journal()
+        try:
+            limits.apply(self, resources, journal)
+            if resources.get("devices"):
+                self.apply_devices(resources["devices"], replace=True)
+        except Exception:
+            journal.restore()
+            raise
+
     def delegate(self, uid: int) -> None:
         """Gives the v2 cgroup to a user of the host, to manage. v1 isn't safe for that: does nothing.
 
@@ -151,18 +169,21 @@ class Cgroups:
             except OSError as error:
                 raise failed(f"give user {uid} the", self.unified.path, error) from None
 
-    def apply_devices(self, rules: "list[dict[str, Any]]", attach: "Attach | None" = None) -> None:
+    def apply_devices(
+        self, rules: "list[dict[str, Any]]", attach: "Attach | None" = None, *, replace: bool = False
+    ) -> None:
         """Sets which devices may be used: linux.resources.devices, then what every container needs.
 
         Arguments:
             rules: in the order of config.json; none leaves all devices allowed.
             attach: how to attach a filter to a v2 cgroup; None is bpf(2).
+            replace: there are rules already, which these take the place of.
 
         Raises ConfigError.
         """
         from pyoci.cgroups import limits
 
-        limits.apply_devices(self, rules, attach)
+        limits.apply_devices(self, rules, attach, replace=replace)
 
     def join_files(self) -> "list[str]":
         """The `tasks` file of each v1 hierarchy; a single-threaded task joins by writing "0" to it."""
@@ -191,10 +212,26 @@ class Cgroups:
 
     def directory(self, controller: str) -> "str | None":
         """The container's directory that a controller (or "unified") is in; on pure v2 there is just one."""
+        if self.mode == "v2" and self.unified:
+            return None if controller == "devices" else self.unified.path
         for group in self.groups:
-            if controller in group.controllers or self.mode == "v2":
-                return None if self.mode == "v2" and controller == "devices" else group.path
+            if controller in group.controllers:
+                return group.path
+        # On a hybrid host the v2 tree may have controllers of its own.
+        if self.unified and controller in self.unified_controllers():
+            return self.unified.path
         return None
+
+    def unified_controllers(self) -> "tuple[str, ...]":
+        """The controllers of a hybrid host's v2 tree; none on other hosts."""
+        if self._unified_controllers is None:
+            self._unified_controllers = ()
+            if self.mode == "hybrid" and self.unified:
+                try:
+                    self._unified_controllers = tuple(read(self.unified.base + "/cgroup.controllers").split())
+                except OSError:
+                    pass
+        return self._unified_controllers
 
     def read(self, controller: str, file: str) -> "str | None":
         """The contents of a control file, or None if it isn't there."""
@@ -235,11 +272,18 @@ class Cgroups:
 
         members.freeze(self, frozen, timeout)
 
+    def freezer(self) -> "Group | None":
+        """The group that can be frozen: v1's freezer, else the v2 tree."""
+        for group in self.groups:
+            if "freezer" in group.controllers:
+                return group
+        return self.unified
+
     def frozen(self) -> bool:
         """Whether the container's cgroup was frozen (paused); False if it is gone."""
         from pyoci.cgroups import members
 
-        group = members.freezer_of(self)
+        group = self.freezer()
         try:
             return bool(group and members.is_frozen(group))
         except OSError:
@@ -281,6 +325,14 @@ class Cgroups:
                 posix.rmdir(ancestor)
         except OSError:
             pass
+
+
+def freezer_file(group: "Group | None") -> "str | None":
+    """The file that begins with "1" if the group itself is frozen; None if it can't be."""
+    if group and "freezer" in group.controllers:
+        # freezer.state also says FROZEN when a parent is.
+        return group.path + "/freezer.self_freezing"
+    return group.path + "/cgroup.freeze" if group and UNIFIED in group.controllers else None
 
 
 def _make(group: Group) -> None:

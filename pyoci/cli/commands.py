@@ -95,6 +95,56 @@ def delete_command(invocation: "Invocation", log: "Log") -> int:
     return 0
 
 
+def pause_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci pause"""
+    from pyoci.container.pause import pause
+
+    pause(_locked(invocation))
+    return 0
+
+
+def resume_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci resume"""
+    from pyoci.container.pause import resume
+
+    resume(_locked(invocation))
+    return 0
+
+
+def ps_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci ps"""
+    from pyoci.container import processes
+
+    options = [word for word in invocation.arguments[1:] if word is not None]
+    output(processes.show(_find(invocation), invocation.flags["format"], options))
+    return 0
+
+
+def events_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci events"""
+    from pyoci.container import events
+
+    interval = events.parse_interval(invocation.flags["interval"])
+    entry = _find(invocation)
+    if invocation.flags["stats"]:
+        output(events.stats_line(entry))
+    else:
+        events.watch(entry, interval, output)
+    return 0
+
+
+def update_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci update"""
+    from pyoci.container import update
+
+    file = invocation.flags["resources"]
+    resources = update.from_flags(invocation.flags)
+    if file and resources:
+        raise Error("update: --resources can't be given together with other limits")
+    update.update(_locked(invocation), update.from_file(file) if file else resources)
+    return 0
+
+
 def list_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci list"""
     from pyoci.container import listing

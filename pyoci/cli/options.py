@@ -132,6 +132,25 @@ _CREATION = (
     Flag("no-new-keyring", "keep the caller's session keyring"),
     Flag("preserve-fds", "pass this many descriptors from 3 up to the program", "N", kind=NUMBER, default=0),
 )
+# `update`: the flag, its letter, and what it means. pyoci/container/update.py says which property it is.
+_LIMITS = (
+    ("blkio-weight", "", "N", "weight of block I/O, 10 to 1000"),
+    ("cpu-period", "", "US", "period of the CPU quota (us)"),
+    ("cpu-quota", "", "US", "CPU time that may be used in a period (us)"),
+    ("cpu-burst", "", "US", "CPU time that may be used beyond the quota if it was left before (us)"),
+    ("cpu-share", "", "N", "CPU shares, relative to other containers"),
+    ("cpu-rt-period", "", "US", "period of the realtime CPU time (us)"),
+    ("cpu-rt-runtime", "", "US", "realtime CPU time that may be used in a period (us)"),
+    ("cpuset-cpus", "", "LIST", "the CPUs, such as 0-3,7"),
+    ("cpuset-mems", "", "LIST", "the memory nodes, such as 0-3,7"),
+    ("cpu-idle", "", "0|1", "1: run only when nobody else wants to"),
+    ("memory", "m", "BYTES", "memory limit; -1 for none"),
+    ("memory-reservation", "", "BYTES", "memory that is the container's when there isn't enough for all"),
+    ("memory-swap", "", "BYTES", "limit of memory and swap together; -1 for none"),
+    ("kernel-memory", "", "BYTES", "kernel memory limit (cgroup v1, old kernels)"),
+    ("kernel-memory-tcp", "", "BYTES", "limit of TCP's buffers (cgroup v1)"),
+    ("pids-limit", "", "N", "largest number of processes; -1 for no limit"),
+)
 COMMANDS = (
     Command("create", "create a container from a bundle; `start` runs its program", "ID", *_CREATION),
     Command("start", "run the program of a created container", "ID"),
@@ -157,6 +176,34 @@ COMMANDS = (
         "delete a stopped container",
         "ID",
         Flag("force", "end it first, and clean up whatever is left of it", short="f"),
+    ),
+    Command("pause", "stop all processes of a container until `resume`", "ID"),
+    Command("resume", "let the processes of a paused container go on", "ID"),
+    Command(
+        "ps",
+        "list the processes of a container; arguments go to ps(1), instead of -ef",
+        "ID [ARGUMENT...]",
+        Flag("format", "how to print them", "FORMAT", short="f", default="table", choices=("table", "json")),
+        stops=True,
+    ),
+    Command(
+        "events",
+        "print what a container uses, again and again, and when it is out of memory",
+        "ID",
+        Flag("interval", "the time between two (5s, 500ms, 1m)", "TIME", default="5s"),
+        Flag("stats", "print what it uses now, and end"),
+    ),
+    Command(
+        "update",
+        "change the limits of a container",
+        "ID",
+        Flag(
+            "resources",
+            "a file with linux.resources, - for standard input; no other flags then",
+            "FILE",
+            short="r",
+        ),
+        *(Flag(name, text, metavar, short=short) for name, short, metavar, text in _LIMITS),
     ),
     Command(
         "list",

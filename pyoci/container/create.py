@@ -7,6 +7,7 @@ import posix
 import time
 
 from pyoci import host, jsontext, shim
+from pyoci.cgroups.tree import freezer_file
 from pyoci.container import conversation, store
 from pyoci.container.identity import start_time
 from pyoci.errors import ConfigError, Error
@@ -237,6 +238,7 @@ class Birth:
             "owner": posix.geteuid(),
             "creator": [posix.getpid(), start_time(posix.getpid())],
             "cgroups": self.groups.record(),
+            "freezer": freezer_file(self.groups.freezer()),
             "process": config.get("process") is not None,
             "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
             "pid_file": self.request.pid_file,
@@ -416,7 +418,8 @@ class Birth:
         from pyoci.container import failure
 
         status = self._reap()
-        return failure.died(status)
+        limit = ((self.context.linux.get("resources") or {}).get("memory") or {}).get("limit")
+        return failure.died(status, limit if limit and failure.ran_out_of_memory(self.groups) else None)
 
     def _reap(self) -> "int | None":
         pid, self.pid = self.pid, 0

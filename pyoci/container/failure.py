@@ -3,10 +3,11 @@
 import errno
 import posix
 
-from pyoci.errors import Error, Problem
+from pyoci.errors import ConfigError, Error, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyoci.cgroups.tree import Cgroups
     from pyoci.container.conversation import Message
 
 # csrc/hooks.c
@@ -120,16 +121,25 @@ def _hook(message: "Message") -> str:
     return f"{how}, saying: {said}" if said else how
 
 
-def died(status: "int | None") -> Error:
+def ran_out_of_memory(groups: "Cgroups") -> bool:
+    """Whether the kernel has killed a process of the container for its memory's sake."""
+    from pyoci.cgroups.members import out_of_memory_kills
+
+    return out_of_memory_kills(groups) > 0
+
+
+def died(status: "int | None", memory_limit: "int | None" = None) -> Error:
     """The error for an init that ended without a word.
 
     Arguments:
         status: what waitpid(2) said, or None if it wasn't our child.
+        memory_limit: linux.resources.memory.limit (bytes), if the container ran out of that.
     """
+    if memory_limit is not None:
+        message = f"the memory limit of {memory_limit} is too low: the kernel killed the container's init"
+        return ConfigError([Problem("/linux/resources/memory/limit", message)])
     if status is None:
         return Error("the container's init ended without a word")
     from pyoci.shim import describe_status
 
-    code = posix.waitstatus_to_exitcode(status)
-    why = " (out of memory? the memory limit may be too low)" if code == -9 else ""
-    return Error(f"the container's init ended unexpectedly: {describe_status(status)}{why}")
+    return Error(f"the container's init ended unexpectedly: {describe_status(status)}")

@@ -3,7 +3,7 @@
 import _signal  # type: ignore[import-not-found]  # the signal module imports enum
 import posix
 
-from pyoci.container.status import CREATED, RUNNING, status
+from pyoci.container.status import CREATED, RUNNING, is_paused, status
 from pyoci.errors import Error
 
 TYPE_CHECKING = False
@@ -59,6 +59,9 @@ def kill(entry: "Entry", signal: int, *, everything: bool = False) -> None:
             _send(entry, pid, signal, must=False)
         return
     _send(entry, entry.state["pid"], signal, must=True)
+    if signal == _signal.SIGKILL and is_paused(entry):
+        # A frozen process of cgroup v1 dies only when it is thawed.
+        _cgroups(entry).freeze(False)
 
 
 def _cgroups(entry: "Entry") -> "Cgroups":

@@ -4,6 +4,8 @@ It isn't recorded but found out: an init that still listens on the start socket 
 command can leave a wrong answer behind.
 """
 
+import posix
+
 from pyoci import SPEC_VERSION
 from pyoci.container import conversation
 from pyoci.container.identity import is_alive
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from pyoci.container.store import Entry
 
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
+# A state beyond the specification's, as runc and crun show it; the container is created or running.
+PAUSED = "paused"
 
 
 def status(entry: "Entry", *, ours: bool = False) -> str:
@@ -43,15 +47,31 @@ def is_listening(entry: "Entry") -> bool:
     return True
 
 
+def is_paused(entry: "Entry") -> bool:
+    """Whether the container's cgroup is frozen."""
+    file = entry.state.get("freezer")
+    if not file:
+        return False
+    try:
+        fd = posix.open(file, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return posix.read(fd, 1) == b"1"
+    finally:
+        posix.close(fd)
+
+
 def describe(entry: "Entry") -> "dict[str, Any]":
     """The state as `state` and `list` print it: the specification's, and what runc adds."""
     state = entry.state
     now = status(entry)
+    alive = now in (CREATED, RUNNING)
     return {
         "ociVersion": SPEC_VERSION,
         "id": entry.id,
-        "pid": state["pid"] if now in (CREATED, RUNNING) else 0,
-        "status": now,
+        "pid": state["pid"] if alive else 0,
+        "status": PAUSED if alive and is_paused(entry) else now,
         "bundle": state.get("bundle", ""),
         "rootfs": state.get("rootfs", ""),
         "created": state.get("created", ""),
