@@ -1,6 +1,6 @@
 """Writes the limits of linux.resources into a container's cgroups."""
 
-from errno import EBUSY, EINVAL, ENOENT
+from errno import EBUSY, EINVAL, ENOENT, EOPNOTSUPP
 
 from pyoci.cgroups.layout import OWN_PARENT
 from pyoci.cgroups.tree import enable, put, read
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # What a container is granted of these, its parents must have been granted before.
 FROM_THE_TOP = ("cpu.rt_period_us", "cpu.rt_runtime_us")
 UNLIMITED = ("-1", "max")
+# Linux 6 takes any number here, and doesn't mean it.
+IGNORED = "memory.kmem.limit_in_bytes"
 # The section of linux.resources and its controller, as v2 calls it; `cpu` has two.
 UNIFIED_NAMES = {
     "memory": "memory",
@@ -74,9 +76,24 @@ def _divided(
             for name, member in value.items():
                 controller = "cpuset" if name in ("cpus", "mems") else "cpu"
                 (rest if controller in there else here).setdefault(section, {})[name] = member
+        elif section == "unified":
+            _check_unified(value, there)
+            rest[section] = value
         else:
-            (rest if UNIFIED_NAMES.get(section) in there or section == "unified" else here)[section] = value
+            (rest if UNIFIED_NAMES.get(section) in there else here)[section] = value
     return here, rest
+
+
+def _check_unified(files: "dict[str, str]", there: "tuple[str, ...]") -> None:
+    """Files of controllers that a hybrid host has in v1 are no files of a v2 tree."""
+    for file in files:
+        controller = file.partition(".")[0]
+        if controller not in there and controller != "cgroup":
+            from pyoci.errors import ConfigError, Problem
+            from pyoci.spec.rules import escape
+
+            message = f"needs cgroup v2, and this host has v1 for {controller}: use the other properties of linux.resources"
+            raise ConfigError([Problem(f"/linux/resources/unified/{escape(file)}", message)])
 
 
 def apply_devices(
@@ -115,6 +132,8 @@ def _write(cgroups: "Cgroups", write: "Write", journal: "Journal | None", *, las
             if journal:
                 journal.note(path, value)
             put(path, value)
+            if file == IGNORED and value not in UNLIMITED and read(path).strip() != value:
+                raise OSError(EOPNOTSUPP, "")
             return True
         except OSError as refused:
             error = refused

@@ -1,64 +1,321 @@
-"""`linux.resources`: limits as the kernel's own files show them, on either version of cgroups."""
+"""Every field of `linux.resources`: set, read back from the kernel's own file, updated, and read again."""
 
+from __future__ import annotations
+
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conformance import host
-from conformance.runtime import Runtime
+from conformance.runtime import Runtime, new_id
 
 from .conftest import MakeBundle
 
 MIB = 1 << 20
-# resources, controller, the file and its content of version 1, and of version 2
-LIMITS: dict[str, tuple[dict[str, Any], str, tuple[str, str], tuple[str, str]]] = {
-    "memory.limit": (
-        {"memory": {"limit": 64 * MIB}},
-        "memory",
-        ("memory.limit_in_bytes", str(64 * MIB)),
-        ("memory.max", str(64 * MIB)),
+V2 = (host.CGROUPS / "cgroup.controllers").exists()
+CPU = 1 if (os.cpu_count() or 1) > 1 else 0
+
+
+def _device() -> str:
+    """The number of a disk that is there."""
+    names = sorted(
+        os.listdir("/sys/block"), key=lambda name: (name.startswith(("loop", "ram", "zram")), name)
+    )
+    return Path(f"/sys/block/{names[0]}/dev").read_text().strip() if names else ""
+
+
+DISK = _device()
+MAJOR, _, MINOR = DISK.partition(":")
+NUMBERS = {"major": int(MAJOR or 0), "minor": int(MINOR or 0)}
+
+
+class Field:
+    """A field of linux.resources.
+
+    Arguments:
+        values: linux.resources that set it first, and then otherwise.
+        v1, v2: (controller, file, what the file says, what it says then), or why that version can't.
+        unless: what the error says on a host whose kernel or disk has the file but can't do it.
+    """
+
+    def __init__(
+        self,
+        values: tuple[dict[str, Any], dict[str, Any]],
+        v1: tuple[str, str, str, str] | str,
+        v2: tuple[str, str, str, str] | str,
+        unless: str | None = None,
+    ) -> None:
+        self.values = values
+        self.unless = unless
+        self.here = v2 if V2 else v1
+
+
+def memory(first: dict[str, Any], second: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"memory": first}, {"memory": second}
+
+
+def cpu(name: str, first: Any, second: Any, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"cpu": {name: first} | more}, {"cpu": {name: second} | more}
+
+
+def throttle(name: str, file: str, key: str) -> Field:
+    values = tuple({"blockIO": {name: [NUMBERS | {"rate": rate}]}} for rate in (MIB, 2 * MIB))
+    keys = ("rbps", "wbps", "riops", "wiops")
+    line = [" ".join(f"{each}={rate if each == key else 'max'}" for each in keys) for rate in (MIB, 2 * MIB)]
+    return Field(
+        (values[0], values[1]),
+        ("blkio", f"blkio.throttle.{file}", f"{DISK} {MIB}", f"{DISK} {2 * MIB}"),
+        ("io", "io.max", f"{DISK} {line[0]}", f"{DISK} {line[1]}"),
+    )
+
+
+V2_ONLY = "needs cgroup v2"
+FIELDS = {
+    "memory.limit": Field(
+        memory({"limit": 64 * MIB}, {"limit": 96 * MIB}),
+        ("memory", "memory.limit_in_bytes", str(64 * MIB), str(96 * MIB)),
+        ("memory", "memory.max", str(64 * MIB), str(96 * MIB)),
     ),
-    "memory.reservation": (
-        {"memory": {"reservation": 32 * MIB}},
-        "memory",
-        ("memory.soft_limit_in_bytes", str(32 * MIB)),
-        ("memory.low", str(32 * MIB)),
+    "memory.reservation": Field(
+        memory({"reservation": 32 * MIB}, {"reservation": 16 * MIB}),
+        ("memory", "memory.soft_limit_in_bytes", str(32 * MIB), str(16 * MIB)),
+        ("memory", "memory.low", str(32 * MIB), str(16 * MIB)),
     ),
-    "cpu.quota": (
-        {"cpu": {"quota": 20_000, "period": 50_000}},
-        "cpu",
-        ("cpu.cfs_quota_us", "20000"),
-        ("cpu.max", "20000 50000"),
+    "memory.swap": Field(
+        memory({"limit": 64 * MIB, "swap": 96 * MIB}, {"limit": 128 * MIB, "swap": 256 * MIB}),
+        ("memory", "memory.memsw.limit_in_bytes", str(96 * MIB), str(256 * MIB)),
+        ("memory", "memory.swap.max", str(32 * MIB), str(128 * MIB)),
     ),
-    "cpu.period": (
-        {"cpu": {"quota": 20_000, "period": 50_000}},
-        "cpu",
-        ("cpu.cfs_period_us", "50000"),
-        ("cpu.max", "20000 50000"),
+    "memory.kernel": Field(
+        memory({"kernel": 64 * MIB}, {"kernel": 96 * MIB}),
+        ("memory", "memory.kmem.limit_in_bytes", str(64 * MIB), str(96 * MIB)),
+        "v2 counts kernel memory in memory.limit",
+        unless="doesn't support it any more",  # since Linux 5.16
     ),
-    "cpu.shares": ({"cpu": {"shares": 2048}}, "cpu", ("cpu.shares", "2048"), ("cpu.weight", "174")),
-    "cpu.cpus": ({"cpu": {"cpus": "0"}}, "cpuset", ("cpuset.cpus", "0"), ("cpuset.cpus", "0")),
-    "pids.limit": ({"pids": {"limit": 10}}, "pids", ("pids.max", "10"), ("pids.max", "10")),
-    "pids.unlimited": ({"pids": {"limit": -1}}, "pids", ("pids.max", "max"), ("pids.max", "max")),
+    "memory.kernelTCP": Field(
+        memory({"kernelTCP": 4 * MIB}, {"kernelTCP": 8 * MIB}),
+        ("memory", "memory.kmem.tcp.limit_in_bytes", str(4 * MIB), str(8 * MIB)),
+        "v2 counts it in memory.limit",
+    ),
+    "memory.swappiness": Field(
+        memory({"swappiness": 10}, {"swappiness": 0}),
+        ("memory", "memory.swappiness", "10", "0"),
+        "vm.swappiness",
+    ),
+    "memory.disableOOMKiller": Field(
+        memory({"disableOOMKiller": True}, {"disableOOMKiller": False}),
+        ("memory", "memory.oom_control", "oom_kill_disable 1", "oom_kill_disable 0"),
+        "memory.high",
+    ),
+    "memory.useHierarchy": Field(
+        memory({"useHierarchy": True}, {"useHierarchy": True}),
+        ("memory", "memory.use_hierarchy", "1", "1"),
+        # Always so on v2: nothing to be written.
+        ("memory", "memory.max", "max", "max"),
+    ),
+    "cpu.shares": Field(
+        cpu("shares", 2048, 512),
+        ("cpu", "cpu.shares", "2048", "512"),
+        ("cpu", "cpu.weight", "174", "59"),
+    ),
+    "cpu.quota": Field(
+        cpu("quota", 20_000, 40_000, period=50_000),
+        ("cpu", "cpu.cfs_quota_us", "20000", "40000"),
+        ("cpu", "cpu.max", "20000 50000", "40000 50000"),
+    ),
+    "cpu.period": Field(
+        cpu("period", 50_000, 80_000, quota=20_000),
+        ("cpu", "cpu.cfs_period_us", "50000", "80000"),
+        ("cpu", "cpu.max", "20000 50000", "20000 80000"),
+    ),
+    "cpu.burst": Field(
+        cpu("burst", 5_000, 9_000, quota=20_000, period=50_000),
+        ("cpu", "cpu.cfs_burst_us", "5000", "9000"),
+        ("cpu", "cpu.max.burst", "5000", "9000"),
+    ),
+    "cpu.idle": Field(cpu("idle", 1, 0), ("cpu", "cpu.idle", "1", "0"), ("cpu", "cpu.idle", "1", "0")),
+    "cpu.realtimeRuntime": Field(
+        cpu("realtimeRuntime", 1_000, 500, realtimePeriod=1_000_000),
+        ("cpu", "cpu.rt_runtime_us", "1000", "500"),
+        "v2 doesn't limit realtime tasks",
+    ),
+    "cpu.realtimePeriod": Field(
+        cpu("realtimePeriod", 500_000, 1_000_000, realtimeRuntime=1_000),
+        ("cpu", "cpu.rt_period_us", "500000", "1000000"),
+        "v2 doesn't limit realtime tasks",
+    ),
+    "cpu.cpus": Field(
+        cpu("cpus", "0", f"0-{CPU}" if CPU else "0"),
+        ("cpuset", "cpuset.cpus", "0", f"0-{CPU}" if CPU else "0"),
+        ("cpuset", "cpuset.cpus", "0", f"0-{CPU}" if CPU else "0"),
+    ),
+    "cpu.mems": Field(
+        cpu("mems", "0", "0"), ("cpuset", "cpuset.mems", "0", "0"), ("cpuset", "cpuset.mems", "0", "0")
+    ),
+    "pids.limit": Field(
+        ({"pids": {"limit": 10}}, {"pids": {"limit": 20}}),
+        ("pids", "pids.max", "10", "20"),
+        ("pids", "pids.max", "10", "20"),
+    ),
+    "pids.limit, lifted": Field(
+        ({"pids": {"limit": 10}}, {"pids": {"limit": -1}}),
+        ("pids", "pids.max", "10", "max"),
+        ("pids", "pids.max", "10", "max"),
+    ),
+    "pids.limit, none at all": Field(
+        ({"pids": {"limit": -1}}, {"pids": {"limit": 0}}),
+        ("pids", "pids.max", "max", "0"),
+        ("pids", "pids.max", "max", "0"),
+    ),
+    "blockIO.weight": Field(
+        ({"blockIO": {"weight": 500}}, {"blockIO": {"weight": 100}}),
+        ("blkio", "blkio.bfq.weight", "500", "100"),
+        ("io", "io.weight", "default 4950", "default 910"),
+    ),
+    "blockIO.leafWeight": Field(
+        ({"blockIO": {"leafWeight": 500}}, {"blockIO": {"leafWeight": 100}}),
+        ("blkio", "blkio.leaf_weight", "500", "100"),
+        "leafWeight",
+    ),
+    "blockIO.weightDevice": Field(
+        tuple({"blockIO": {"weightDevice": [NUMBERS | {"weight": n}]}} for n in (500, 100)),  # type: ignore[arg-type]
+        ("blkio", "blkio.bfq.weight_device", f"{DISK} 500", f"{DISK} 100"),
+        ("io", "io.weight", f"{DISK} 4950", f"{DISK} 910"),
+        unless="the device's I/O scheduler can't do it",
+    ),
+    "blockIO.throttleReadBpsDevice": throttle("throttleReadBpsDevice", "read_bps_device", "rbps"),
+    "blockIO.throttleWriteBpsDevice": throttle("throttleWriteBpsDevice", "write_bps_device", "wbps"),
+    "blockIO.throttleReadIOPSDevice": throttle("throttleReadIOPSDevice", "read_iops_device", "riops"),
+    "blockIO.throttleWriteIOPSDevice": throttle("throttleWriteIOPSDevice", "write_iops_device", "wiops"),
+    "hugepageLimits": Field(
+        tuple({"hugepageLimits": [{"pageSize": "2MB", "limit": n * MIB}]} for n in (4, 8)),  # type: ignore[arg-type]
+        ("hugetlb", "hugetlb.2MB.limit_in_bytes hugetlb.2MB.max", str(4 * MIB), str(8 * MIB)),
+        ("hugetlb", "hugetlb.2MB.max", str(4 * MIB), str(8 * MIB)),
+    ),
+    "hugepageLimits, reservations": Field(
+        tuple({"hugepageLimits": [{"pageSize": "2MB", "limit": n * MIB}]} for n in (4, 8)),  # type: ignore[arg-type]
+        ("hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes hugetlb.2MB.rsvd.max", str(4 * MIB), str(8 * MIB)),
+        ("hugetlb", "hugetlb.2MB.rsvd.max", str(4 * MIB), str(8 * MIB)),
+    ),
+    "network.classID": Field(
+        ({"network": {"classID": 0x100001}}, {"network": {"classID": 0x100002}}),
+        ("net_cls", "net_cls.classid", str(0x100001), str(0x100002)),
+        "network",
+    ),
+    "network.priorities": Field(
+        tuple({"network": {"priorities": [{"name": "lo", "priority": n}]}} for n in (3, 4)),  # type: ignore[arg-type]
+        ("net_prio", "net_prio.ifpriomap", "lo 3", "lo 4"),
+        "network",
+    ),
+    "rdma": Field(
+        tuple({"rdma": {"mlx5_0": {"hcaHandles": n}}} for n in (3, 4)),  # type: ignore[arg-type]
+        ("rdma", "rdma.max", "mlx5_0 hca_handle=3 hca_object=max", "mlx5_0 hca_handle=4 hca_object=max"),
+        ("rdma", "rdma.max", "mlx5_0 hca_handle=3 hca_object=max", "mlx5_0 hca_handle=4 hca_object=max"),
+    ),
+    "unified": Field(
+        ({"unified": {"memory.high": str(64 * MIB)}}, {"unified": {"memory.high": "max"}}),
+        V2_ONLY,
+        ("memory", "memory.high", str(64 * MIB), "max"),
+    ),
+    "unified, hybrid": Field(
+        ({"unified": {"hugetlb.2MB.max": str(4 * MIB)}}, {"unified": {"hugetlb.2MB.max": "max"}}),
+        ("hugetlb", "hugetlb.2MB.max", str(4 * MIB), "max"),
+        ("hugetlb", "hugetlb.2MB.max", str(4 * MIB), "max"),
+    ),
 }
+UNIFIED_TREE = Path("/sys/fs/cgroup/unified")
 
 
-def launched(pyoci: Runtime, bundle: MakeBundle, **linux: Any) -> int:
-    """The process of a container that sleeps, with these properties of `linux`."""
-    return pyoci.pid(pyoci.launch(bundle(process={"args": ["sleep", "1000"]}, linux=linux)))
+def directory(pid: int, controller: str) -> Path:
+    """The container's cgroup; that of a hybrid host's v2 tree for the controllers that it has."""
+    if not V2 and controller in controllers_beside_v1():
+        own = next(line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line[:3] == "0::")
+        return UNIFIED_TREE / own[4:]
+    return host.cgroup_of(pid, controller)
 
 
-@pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.peers_differ(crun="writes -1 to pids.max")
-def test_a_limit_is_in_the_kernels_file(pyoci: Runtime, bundle: MakeBundle, name: str) -> None:
-    resources, controller, *versions = LIMITS[name]
-    cgroup = host.cgroup_of(launched(pyoci, bundle, resources=resources), controller)
-    present = [(file, content) for file, content in versions if (cgroup / file).exists()]
-    if not present:
-        pytest.skip(f"the host has no {controller} controller")
-    file, content = present[0]
-    assert (cgroup / file).read_text().strip() == content
+def controllers_beside_v1() -> list[str]:
+    try:
+        return (UNIFIED_TREE / "cgroup.controllers").read_text().split()
+    except OSError:
+        return []
+
+
+def why_not(controller: str, files: str) -> str | None:
+    """What the error says if this host's kernel doesn't have it; None if it does."""
+    if V2:
+        listed = (host.CGROUPS / "cgroup.controllers").read_text().split()
+        return None if controller in listed else "controller isn't available"
+    if controller in controllers_beside_v1():
+        return None
+    mounted = host.CGROUPS / controller
+    if not mounted.is_dir():
+        return "controller isn't mounted"
+    # A new cgroup has what the root lacks, and the other way round; one is made to see.
+    probe = mounted / f"{host.TAG}-probe"
+    probe.mkdir()
+    try:
+        there = any((probe / file).exists() for file in files.split())
+    finally:
+        probe.rmdir()
+    return None if there else "this kernel"
+
+
+def text_of(cgroup: Path, files: str, wanted: str) -> str:
+    """The file's text; of one with a line for each device, that line."""
+    file = next(cgroup / name for name in files.split() if (cgroup / name).exists())
+    lines = file.read_text().splitlines()
+    key = wanted.split(" ")[0]
+    return next((line for line in lines if line.split(" ")[0] == key), lines[0] if lines else "").strip()
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.peers_differ(crun="other conversions and refusals", runc="other conversions and refusals")
+def test_a_field_is_in_the_kernels_file_and_can_be_updated(
+    pyoci: Runtime, bundle: MakeBundle, name: str
+) -> None:
+    field = FIELDS[name]
+    first, second = field.values
+    path = bundle(process={"args": ["sleep", "1000"]}, linux={"resources": first})
+    refused = field.here if isinstance(field.here, str) else why_not(*field.here[:2])
+    if name.startswith("rdma") and refused is None:
+        refused = "no such device"
+    if refused:
+        said = pyoci.fails("create", "--bundle", path, new_id())
+        section = name.split(".")[0].split(",")[0]
+        assert f"/linux/resources/{section}" in said
+        assert refused in said
+        return
+    assert not isinstance(field.here, str)
+    controller, files, before, after = field.here
+    if field.unless:
+        tried = pyoci.attempt("create", "--bundle", path, "probe")
+        if tried.code:
+            assert field.unless in tried.stderr
+            return
+        pyoci("delete", "--force", "probe")
+    container = pyoci.launch(path)
+    cgroup = directory(pyoci.pid(container), controller)
+    assert text_of(cgroup, files, before) == before
+    (path / "new.json").write_text(json.dumps(second))
+    pyoci("update", "--resources", path / "new.json", container)
+    assert text_of(cgroup, files, after) == after
+
+
+def test_every_field_of_the_specification_is_here() -> None:
+    schema = json.loads((Path(__file__).parents[2] / "schemas/config-linux.json").read_text())["$defs"]
+    wanted = set()
+    for section, described in schema["resources"]["properties"].items():
+        while "$ref" in described:
+            described = schema.get(described["$ref"].rpartition("/")[2], {})
+        members = described.get("properties", {})
+        wanted |= {f"{section}.{member}" for member in members} or {section}
+    shown = {name.split(",")[0] for name in FIELDS}
+    # devices: tests/integration/test_device_rules.py; checkBeforeUpdate: test_update.py.
+    assert wanted - shown == {"devices", "memory.checkBeforeUpdate"}
 
 
 def test_the_pids_limit_holds(pyoci: Runtime, bundle: MakeBundle) -> None:
@@ -74,35 +331,8 @@ def test_half_a_mebibyte_of_memory_starts_true(pyoci: Runtime, bundle: MakeBundl
     assert done.code == 0, done
 
 
-@pytest.mark.parametrize("path", ["/{id}-absolute", "/{id}-parent/child"])
-def test_the_cgroups_path_is_the_configs(pyoci: Runtime, bundle: MakeBundle, path: str) -> None:
-    wanted = path.format(id=host.TAG)
-    cgroup = host.cgroup_of(launched(pyoci, bundle, cgroupsPath=wanted), "memory")
-    base = host.CGROUPS / "memory"
-    assert cgroup == (base if base.is_dir() else host.CGROUPS) / wanted[1:]
-    pyoci.remove_all()
-    # A parent that `create` had to make goes as well; crun and runc leave it, so the leak check is pyoci's.
-    if pyoci.path.name in ("crun", "runc"):
-        host.sweep(host.Snapshot(processes=host.processes()))
-
-
-@pytest.mark.parametrize("path", ["../../outside", "/../outside", "a\nb"])
-@pytest.mark.peers_differ(crun="cleans the path instead", runc="cleans the path instead")
-def test_a_cgroups_path_that_leads_out_is_an_error(pyoci: Runtime, bundle: MakeBundle, path: str) -> None:
-    pyoci.fails("create", "--bundle", bundle(linux={"cgroupsPath": path}), host.TAG + "-path")
-
-
-def test_a_cgroup_that_was_there_before_stays(pyoci: Runtime, bundle: MakeBundle) -> None:
-    parent = f"{host.TAG}-kept"
-    kept = Path(host.CGROUPS / "pids" / parent)
-    if not (host.CGROUPS / "pids").is_dir():
-        kept = host.CGROUPS / parent
-    kept.mkdir()
-    try:
-        pid = launched(pyoci, bundle, cgroupsPath=f"/{parent}/{host.TAG}-inner")
-        assert kept in host.cgroup_of(pid, "pids").parents
-        pyoci.remove_all()
-        assert kept.is_dir()
-        assert [entry for entry in kept.iterdir() if entry.is_dir()] == []
-    finally:
-        host.sweep(host.Snapshot(processes=host.processes()))
+@pytest.mark.peers_differ(crun="another message", runc="another message")
+def test_a_memory_limit_that_is_too_low_is_named(pyoci: Runtime, bundle: MakeBundle) -> None:
+    here = bundle(linux={"resources": {"memory": {"limit": 4096}}})
+    said = pyoci.fails("create", "--bundle", here, new_id())
+    assert "/linux/resources/memory/limit: the memory limit of 4096 is too low" in said
