@@ -7,7 +7,6 @@ from pyoci import SPEC_VERSION, __version__
 from pyoci.cgroups import MANAGERS
 from pyoci.plan import mount_options, scheduling, seccomp
 from pyoci.plan.capabilities import CAPABILITIES
-from pyoci.plan.compile import NOT_YET
 from pyoci.plan.hooks import KINDS
 from pyoci.plan.namespaces import NAMESPACES
 from pyoci.version import commit
@@ -54,16 +53,12 @@ def features() -> "dict[str, Any]":
             },
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
-            "intelRdt": _enabled("intelRdt", "enabled", "schemata", "monitoring"),
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "memoryPolicy": {
                 "modes": sorted(scheduling.MEMORY_MODES),
                 "flags": sorted(scheduling.MEMORY_FLAGS),
             },
             "mountExtensions": {"idmap": {"enabled": "idmap" in mount_options.OPTIONS}},
-            "netDevices": _enabled("netDevices", "enabled"),
+            "netDevices": {"enabled": True},
         },
     }
-
-
-def _enabled(name: str, *parts: str) -> "dict[str, bool]":
-    return dict.fromkeys(parts, name not in NOT_YET["linux"])

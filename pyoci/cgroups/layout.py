@@ -91,10 +91,10 @@ def _note(line: bytes, dash: int, found: "dict[bytes, tuple[bool, str, tuple[str
         return
     whole = root == b"/"
     if device not in found or (whole and not found[device][0]):
-        found[device] = (whole, _unescaped(point), controllers)
+        found[device] = (whole, unescaped(point), controllers)
 
 
-def _unescaped(point: bytes) -> str:
+def unescaped(point: bytes) -> str:
     """A path of mountinfo, whose blanks, newlines and backslashes are written in octal."""
     if b"\\" in point:
         head, *rest = point.split(b"\\")

@@ -141,7 +141,8 @@ def update_command(invocation: "Invocation", log: "Log") -> int:
     resources = update.from_flags(invocation.flags)
     if file and resources:
         raise Error("update: --resources can't be given together with other limits")
-    update.update(_locked(invocation), update.from_file(file) if file else resources)
+    schemas = update.schemas_from_flags(invocation.flags)
+    update.update(_locked(invocation), update.from_file(file) if file else resources, schemas)
     return 0
 
 

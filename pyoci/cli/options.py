@@ -149,6 +149,8 @@ _LIMITS = (
     ("memory-swap", "", "BYTES", "limit of memory and swap together; -1 for none"),
     ("kernel-memory", "", "BYTES", "kernel memory limit (cgroup v1, old kernels)"),
     ("kernel-memory-tcp", "", "BYTES", "limit of TCP's buffers (cgroup v1)"),
+    ("l3-cache-schema", "", "LINE", "the line for the level 3 cache (Intel RDT)"),
+    ("mem-bw-schema", "", "LINE", "the line for memory bandwidth (Intel RDT)"),
     ("pids-limit", "", "N", "largest number of processes; -1 for no limit"),
 )
 COMMANDS = (

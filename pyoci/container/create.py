@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from pyoci.cgroups.resctrl import Resctrl
     from pyoci.cgroups.tree import Cgroups
     from pyoci.container.net_devices import NetDevices
     from pyoci.container.trees import Trees
@@ -44,6 +45,7 @@ class Request:
         rootless: go on without cgroups that may not be made; None: if we aren't the host's root.
         environment: variables that the program gets beside those of its config, "NAME=value".
         notify: the program gets a socket for sd_notify(3).
+        resctrl: where the resctrl filesystem is mounted; None looks for it.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Request:
         rootless: bool | None = None,
         environment: "Sequence[str]" = (),
         notify: bool = False,
+        resctrl: str | None = None,
     ) -> None:
         self.root = root
         self.id = store.check_id(container_id)
@@ -74,6 +77,7 @@ class Request:
         self.rootless = rootless
         self.environment = list(environment)
         self.notify = notify
+        self.resctrl = resctrl
 
 
 def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan, Cgroups]":
@@ -221,6 +225,7 @@ class Birth:
         self.hooks_ran = False
         self.descriptors: list[int] = []
         self.conversation: "Any" = None
+        self.resctrl: "Resctrl | None" = None
         self.trees: "Trees | None" = None
         self.net_devices: "NetDevices | None" = None
 
@@ -253,6 +258,12 @@ class Birth:
 
             notify.make_directory(self.entry)
             self.entry.state["notify"] = True
+        if self.context.linux.get("intelRdt"):
+            from pyoci.cgroups import resctrl
+
+            rdt = self.context.linux["intelRdt"]
+            self.resctrl = resctrl.open_for(rdt, self.request.id, self.request.resctrl)
+            self.entry.state["resctrl"] = self.resctrl.record()
         if "mount" not in self.context.namespaces:
             from pyoci.container import host_mounts
 
@@ -262,6 +273,8 @@ class Birth:
         if self.groups.record() != self.entry.state["cgroups"]:
             self.entry.state["cgroups"] = self.groups.record()
             self.entry.save()
+        if self.resctrl:
+            self.resctrl.create()
         resources = self.context.linux.get("resources") or {}
         if self.groups.groups:
             self.groups.apply(resources)
@@ -353,6 +366,8 @@ class Birth:
             elif message.kind == conversation.READY:
                 break
             conversation.go_ahead(self.conversation)
+        if self.resctrl:
+            self.resctrl.join(self.pid)
         # Only now: the device nodes are made, which the rules may forbid.
         if self.groups.groups:
             self.groups.apply_devices(resources.get("devices") or [])
@@ -435,7 +450,13 @@ class Birth:
             posix.kill(self.pid, SIGKILL)
             self._reap()
         failed: "list[str]" = []
-        for step in (self._move_back, self.groups.kill, self.groups.remove, self._unmount):
+        for step in (
+            self._move_back,
+            self.groups.kill,
+            self.groups.remove,
+            self._remove_resctrl,
+            self._unmount,
+        ):
             try:
                 step()
             except Error as error:
@@ -458,6 +479,10 @@ class Birth:
     def _move_back(self) -> None:
         if self.net_devices:
             self.net_devices.move_back()
+
+    def _remove_resctrl(self) -> None:
+        if self.resctrl:
+            self.resctrl.remove(failed=True)
 
     def _unmount(self) -> None:
         if "mounts" in self.entry.state:

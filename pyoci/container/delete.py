@@ -85,6 +85,10 @@ def delete(entry: "Entry", *, force: bool, warn: "Callable[[str], None]") -> Non
         if force:
             groups.kill()
         groups.remove(PATIENCE_S if force else 1.0)
+    if "resctrl" in entry.state:
+        from pyoci.cgroups import resctrl
+
+        resctrl.from_record(entry.state["resctrl"]).remove(failed=not entry.state.get("pid"))
     if "mounts" in entry.state:
         from pyoci.container import host_mounts
 

@@ -37,6 +37,8 @@ FLAGS = (
     ("kernel-memory-tcp", "memory", "kernelTCP", BYTES),
     ("pids-limit", "pids", "limit", NUMBER),
 )
+# The same for linux.intelRdt.
+RDT_FLAGS = (("l3-cache-schema", "l3CacheSchema"), ("mem-bw-schema", "memBwSchema"))
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
@@ -95,32 +97,56 @@ def from_file(name: str) -> "Resources":
     return with_proper_names(value)
 
 
-def update(entry: "Entry", resources: "Resources") -> None:
+def schemas_from_flags(flags: "dict[str, str | None]") -> "dict[str, str]":
+    """The part of linux.intelRdt that the flags say."""
+    return {name: text for flag, name in RDT_FLAGS if (text := flags[flag])}
+
+
+def update(entry: "Entry", resources: "Resources", schemas: "dict[str, str] | None" = None) -> None:
     """Set the limits that are given; all others stay.
 
     Arguments:
         entry: locked.
         resources: linux.resources.
+        schemas: the l3CacheSchema and memBwSchema of linux.intelRdt.
 
     Raises ConfigError for a value that can't be had, with the limits as they were; Error if the container isn't created or
     running.
     """
-    check(resources)
+    check(resources, schemas)
     now = status(entry, ours=True)
     if now not in (CREATED, RUNNING):
         raise Error(f'cannot update container "{entry.id}": container not running (it is {now})')
-    groups = tree.from_record(entry.state["cgroups"])
-    if not groups.groups:
-        raise Error(f'cannot update container "{entry.id}": it has no cgroup')
     try:
-        groups.update(resources)
+        if schemas:
+            _update_resctrl(entry, schemas)
+        if resources:
+            _update_cgroups(entry, resources)
     except ConfigError as error:
         raise ConfigError(error.problems, name="resources", hint=error.hint) from None
 
 
-def check(resources: "Resources") -> None:
-    """Whether it is a linux.resources. Raises ConfigError, its pointers beginning with /linux/resources."""
+def _update_resctrl(entry: "Entry", schemas: "dict[str, str]") -> None:
+    if "resctrl" not in entry.state:
+        raise Error(f'cannot update container "{entry.id}": it has no group of resctrl (linux.intelRdt)')
+    from pyoci.cgroups import resctrl
+
+    resctrl.from_record(entry.state["resctrl"]).update(schemas)
+
+
+def _update_cgroups(entry: "Entry", resources: "Resources") -> None:
+    groups = tree.from_record(entry.state["cgroups"])
+    if not groups.groups:
+        raise Error(f'cannot update container "{entry.id}": it has no cgroup')
+    groups.update(resources)
+
+
+def check(resources: "Resources", schemas: "dict[str, str] | None" = None) -> None:
+    """Whether it is a linux.resources (and intelRdt). Raises ConfigError; its pointers begin with /linux."""
+    linux: "dict[str, Any]" = {"resources": resources}
+    if schemas:
+        linux["intelRdt"] = schemas
     try:
-        validate({"ociVersion": "1.3.0", "root": {"path": "x"}, "linux": {"resources": resources}})
+        validate({"ociVersion": "1.3.0", "root": {"path": "x"}, "linux": linux})
     except ConfigError as error:
         raise ConfigError(error.problems, name="resources") from None

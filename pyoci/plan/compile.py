@@ -3,7 +3,6 @@
 Compiling makes nothing and asks the system nothing: it is a function of the config, the host's facts and the options.
 """
 
-from pyoci.errors import ConfigError, Problem
 from pyoci.paths import absolute
 from pyoci.plan import devices, hooks, mounts, namespaces, process
 from pyoci.plan.capabilities import EVERY
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
 
 # How far the init is when it asks the host side: csrc/init.h.
 NAMESPACES_READY, ID_MAPS, NET_DEVICES = 1, 2, 3
-
-# What the specification has and this version doesn't do yet: refused, never ignored.
-NOT_YET = {
-    "linux": ("intelRdt",),
-}
 
 
 class Compilation:
@@ -91,9 +85,8 @@ class Compilation:
 def compile_plan(context: Compilation) -> Plan:
     """The steps that make this container.
 
-    Raises ConfigError for what this version can't do.
+    Raises ConfigError for what this host can't do.
     """
-    _refuse_what_is_missing(context)
     plan = Plan(context.preserved)
     process.check_labels(context, plan)
     namespaces.compile_birth(context, plan)
@@ -138,15 +131,3 @@ def compile_plan(context: Compilation) -> Plan:
 def _compile_cgroups(context: Compilation, plan: Plan) -> None:
     for path in context.cgroup_files:
         plan.add("join-cgroup", "/linux/cgroupsPath", plan.slot("cgroup", path, "/linux/cgroupsPath"), path)
-
-
-def _refuse_what_is_missing(context: Compilation) -> None:
-    areas = {"process": context.process or {}, "linux": context.linux}
-    problems = [
-        Problem(f"/{area}/{name}", f'"{name}" is not supported yet by this version of pyoci')
-        for area, names in NOT_YET.items()
-        for name in names
-        if areas[area].get(name)
-    ]
-    if problems:
-        raise ConfigError(problems)

@@ -16,7 +16,6 @@ from conformance.bundles import config, mounts
 from pyoci.cgroups import layout
 from pyoci.errors import ConfigError
 from pyoci.host import Host
-from pyoci.plan import compile as compiler
 from pyoci.plan import mount_options, namespaces
 from pyoci.plan.capabilities import CAPABILITIES, SYS_ADMIN
 from pyoci.plan.compile import Compilation, compile_plan
@@ -561,19 +560,6 @@ def test_the_host_side_is_asked_only_if_it_has_hooks_to_run(kind: str, asked: in
 
 
 # What this version can't do.
-
-
-@pytest.mark.parametrize(
-    ("area", "name"), [(area, name) for area in compiler.NOT_YET for name in compiler.NOT_YET[area]]
-)
-def test_what_is_not_supported_yet_is_refused_at_its_place(area: str, name: str) -> None:
-    assert refusal(config(**{area: {name: {"x": 1}}})) == [f"/{area}/{name}"]
-
-
-def test_everything_that_is_not_supported_is_told_at_once() -> None:
-    everything = {area: {name: {"x": 1} for name in listed} for area, listed in compiler.NOT_YET.items()}
-    pointers = [f"/{area}/{name}" for area, listed in compiler.NOT_YET.items() for name in listed]
-    assert refusal(config(**everything)) == pointers
 
 
 @pytest.mark.parametrize(("asks", "flags"), [(True, 2 | 8), (False, 2)])

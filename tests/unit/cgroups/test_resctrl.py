@@ -1,0 +1,194 @@
+"""linux.intelRdt against a tree that looks like resctrl's: this kind of processor isn't to be had everywhere."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyoci.cgroups import resctrl
+from pyoci.errors import ConfigError, Error
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The filesystem; as in the kernel's, a new directory has its files at once."""
+    populate(tmp_path, "    L3:0=fff;1=fff\n    MB:0=100;1=100\n")
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info/last_cmd_status").write_text("ok\n")
+    make = os.mkdir
+
+    def mkdir(path: str, mode: int) -> None:
+        make(path, mode)
+        populate(Path(path), "    L3:0=fff;1=fff\n    MB:0=100;1=100\n")
+
+    def rmdir(path: str) -> None:
+        directory = Path(path)
+        for name in ("tasks", "schemata"):
+            (directory / name).unlink()
+        if (directory / "mon_groups").exists():
+            (directory / "mon_groups").rmdir()
+        os.rmdir(path)
+
+    monkeypatch.setattr(resctrl.posix, "mkdir", mkdir)
+    monkeypatch.setattr(resctrl.posix, "rmdir", rmdir)
+    return tmp_path
+
+
+def populate(directory: Path, schemata: str) -> None:
+    (directory / "tasks").touch()
+    (directory / "schemata").write_text(schemata)
+    if directory.parent.name != "mon_groups":
+        (directory / "mon_groups").mkdir()
+
+
+def opened(root: Path, **rdt: Any) -> resctrl.Resctrl:
+    return resctrl.open_for(rdt, "c1", str(root))
+
+
+def written(group: resctrl.Resctrl) -> list[str]:
+    return [line for _, line in group.lines]
+
+
+def test_without_a_name_the_group_is_the_containers_own_and_goes_with_it(root: Path) -> None:
+    group = opened(root, l3CacheSchema="L3:0=f0")
+    assert not (root / "c1").exists(), "nothing is made before it is written down"
+    group.create()
+    assert (root / "c1/schemata").read_text().startswith("L3:0=f0\n")
+    group.join(42)
+    assert (root / "c1/tasks").read_text() == "42"
+    resctrl.from_record(group.record()).remove()
+    assert not (root / "c1").exists()
+
+
+def test_a_named_group_is_made_if_it_is_missing_and_stays(root: Path) -> None:
+    group = opened(root, closID="gold", memBwSchema="MB:0=50")
+    group.create()
+    assert (root / "gold/schemata").read_text().startswith("MB:0=50\n")
+    resctrl.from_record(group.record()).remove()
+    assert (root / "gold").is_dir()
+
+
+def test_what_was_made_for_a_container_that_failed_goes(root: Path) -> None:
+    group = opened(root, closID="gold", memBwSchema="MB:0=50")
+    group.create()
+    group.remove(failed=True)
+    assert not (root / "gold").exists()
+
+
+def test_a_named_group_without_any_schema_must_be_there(root: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        opened(root, closID="gold")
+    assert caught.value.problems[0].pointer == "/linux/intelRdt/closID"
+    (root / "gold").mkdir()
+    populate(root / "gold", "    L3:0=fff;1=fff\n")
+    assert not opened(root, closID="gold").made
+
+
+@pytest.mark.parametrize(
+    ("schema", "same"),
+    [
+        ({"l3CacheSchema": "L3:0=fff;1=fff"}, True),
+        ({"l3CacheSchema": "L3:1=0FFF"}, True),
+        ({"l3CacheSchema": "L3:0=ff"}, False),
+        ({"l3CacheSchema": "L3:2=fff"}, False),
+        ({"memBwSchema": "MB:0=100"}, True),
+        ({"memBwSchema": "MB:0=90"}, False),
+    ],
+)
+def test_a_named_group_that_is_there_must_be_as_asked_for(
+    root: Path, schema: dict[str, str], same: bool
+) -> None:
+    (root / "gold").mkdir()
+    populate(root / "gold", "    L3:0=fff;1=fff\n    MB:0=100;1=100\n")
+    if same:
+        assert written(opened(root, closID="gold", **schema)) == []
+        return
+    with pytest.raises(ConfigError) as caught:
+        opened(root, closID="gold", **schema)
+    assert caught.value.problems[0].pointer == f"/linux/intelRdt/{next(iter(schema))}"
+
+
+def test_the_default_group_is_the_root(root: Path) -> None:
+    group = opened(root, closID="/", l3CacheSchema="L3:0=fff")
+    assert (group.path, group.made, group.ours) == (str(root), False, False)
+
+
+def test_the_lines_are_written_in_the_specifications_order(root: Path) -> None:
+    rdt = {"schemata": ["L2:0=f", "L3:1=1"], "memBwSchema": "MB:0=10", "l3CacheSchema": "L3:0=1"}
+    assert written(opened(root, **rdt)) == ["L3:0=1", "MB:0=10", "L2:0=f", "L3:1=1"]
+    assert written(opened(root)) == []
+
+
+def test_a_monitoring_group_is_made_and_goes_with_the_container(root: Path) -> None:
+    group = opened(root, closID="/", enableMonitoring=True)
+    group.create()
+    group.join(42)
+    assert (root / "mon_groups/c1/tasks").read_text() == "42"
+    resctrl.from_record(group.record()).remove()
+    assert not (root / "mon_groups/c1").exists()
+    assert root.is_dir()
+
+
+def test_other_lines_can_be_written_later(root: Path) -> None:
+    group = opened(root, l3CacheSchema="L3:0=f0")
+    group.create()
+    resctrl.from_record(group.record()).update({"memBwSchema": "MB:0=20"})
+    assert (root / "c1/schemata").read_text().startswith("MB:0=20\n")
+
+
+def test_the_kernels_own_words_are_in_the_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = opened(root, l3CacheSchema="L3:0=f0")
+    group.create()
+    (root / "info/last_cmd_status").write_text("Mask f0f0 has non-consecutive 1-bits\n")
+
+    def write(fd: int, data: bytes) -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(resctrl.posix, "write", write)
+    with pytest.raises(ConfigError, match="non-consecutive 1-bits"):
+        group.update({"l3CacheSchema": "L3:0=f0f0"})
+
+
+def test_no_more_classes_of_service_is_said_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = opened(root, l3CacheSchema="L3:0=f0")
+
+    def mkdir(path: str, mode: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(resctrl.posix, "mkdir", mkdir)
+    with pytest.raises(ConfigError) as caught:
+        group.create()
+    assert "no more classes" in (caught.value.hint or "")
+
+
+def test_a_group_that_cannot_be_removed_is_an_error_and_one_that_is_gone_is_none(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = opened(root)
+    group.create()
+
+    def rmdir(path: str) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resctrl.posix, "rmdir", rmdir)
+        with pytest.raises(Error, match="c1"):
+            group.remove()
+    group.remove()
+
+
+def test_the_mount_is_found() -> None:
+    line = rb"35 24 0:30 / /sys/fs/res\040ctrl rw,relatime shared:9 - resctrl resctrl rw" + b"\n"
+    assert resctrl.mount_point(b"22 1 0:20 / / rw - ext4 /dev/x rw\n" + line) == "/sys/fs/res ctrl"
+    assert resctrl.mount_point(b"22 1 0:20 / / rw - ext4 /dev/resctrl rw\n") is None
+
+
+def test_without_the_filesystem_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resctrl, "mount_point", lambda: None)
+    with pytest.raises(ConfigError) as caught:
+        resctrl.open_for({}, "c1")
+    assert caught.value.problems[0].pointer == "/linux/intelRdt"
