@@ -42,6 +42,7 @@ test: debian-test all lint types
 bench: debian-test all
 	@$(VENV)/bin/python bench/lifecycle.py
 	@$(VENV)/bin/python bench/mounts.py
+	@$(VENV)/bin/python bench/joining.py
 
 clean:
 	rm -rf $(VENV) build pyoci/pyoci-init pyoci/*.so pyoci/plan/steps.py pyoci/spec/_validator.py

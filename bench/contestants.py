@@ -128,12 +128,14 @@ def contest(wanted: list[Path] | None, *, verbose: bool) -> Iterator[tuple[Path,
         yield work, runtimes
 
 
-def command_line(about: str, rounds: int) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+def command_line(about: str, rounds: int, *, runtimes: bool = True) -> argparse.ArgumentParser:
+    """The options that every benchmark has; the last two only if it is about `runtimes`."""
     parser = argparse.ArgumentParser(description=about.split("\n\n")[0])
     parser.add_argument(
         "--rounds", type=int, default=rounds, metavar="N", help=f"rounds to measure ({rounds})"
     )
+    if not runtimes:
+        return parser
     parser.add_argument(
         "--runtime",
         type=Path,
