@@ -1,13 +1,10 @@
 """process.terminal: on a real terminal by `run`, and handed over by --console-socket."""
 
-import array
 import os
 import pty
-import select
 import socket
 import struct
 import termios
-import time
 from fcntl import ioctl
 from pathlib import Path
 from typing import Any
@@ -16,27 +13,7 @@ import pytest
 
 from .fixtures import MakeBundle
 from .runtime import Runtime, new_id
-
-TIMEOUT_S = 20.0
-
-
-def read_until(fd: int, wanted: bytes) -> bytes:
-    """What comes from a terminal until it has said this."""
-    data, deadline = b"", time.monotonic() + TIMEOUT_S
-    while wanted not in data:
-        assert time.monotonic() < deadline, f"{wanted!r} did not come: {data!r}"
-        if select.select([fd], [], [], 0.1)[0]:
-            data += os.read(fd, 4096)
-    return data
-
-
-def taken(listener: socket.socket) -> int:
-    """The terminal that a runtime sends."""
-    connection, _ = listener.accept()
-    with connection:
-        _, control, _, _ = connection.recvmsg(4096, socket.CMSG_SPACE(4))
-    (terminal,) = array.array("i", control[0][2])
-    return int(terminal)
+from .terminals import read_until, taken
 
 
 @pytest.mark.shows("process.terminal")

@@ -60,7 +60,7 @@ int step_open_console(struct init *init, const struct step *step)
 		return step_failed(init, "ioctl", "/dev/pts/ptmx");
 	if (size.ws_row && size.ws_col && ioctl(slave, TIOCSWINSZ, &size) != 0)
 		return step_failed(init, "ioctl", "the terminal's size");
-	if (bind_console(init, slave) != 0)
+	if (step->args[2].u && bind_console(init, slave) != 0)
 		return -1;
 	if (send_descriptor(init, step, MESSAGE_CONSOLE, master) != 0)
 		return step_failed(init, "sendmsg", "the terminal");

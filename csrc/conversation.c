@@ -91,12 +91,16 @@ int step_ask_host(struct init *init, const struct step *step)
 
 int step_ready(struct init *init, const struct step *step)
 {
+	bool keep = step->args[0].u;
+
 	/* From here on the host side may leave. Should it die before it has written the state down, then go_ahead reads
 	 * the end of the conversation; so no moment is without a guard. */
 	prctl(PR_SET_PDEATHSIG, 0);
 	say_and_wait(init, step, MESSAGE_READY, 0);
-	close(init->conversation);
-	init->conversation = -1;
+	if (!keep) {
+		close(init->conversation);
+		init->conversation = -1;
+	}
 	return 0;
 }
 

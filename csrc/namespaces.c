@@ -48,6 +48,24 @@ int step_join_namespace(struct init *init, const struct step *step)
 	return type == CLONE_NEWUSER ? keep_death_signal(init) : 0;
 }
 
+/* All at once, so that the kernel looks at our privileges before we enter the user namespace: setns(2), "pidfd". */
+int step_enter_namespaces(struct init *init, const struct step *step)
+{
+	uint32_t types = step->args[1].u;
+
+	if (setns(slot(init, step->args[0].f), (int)types) != 0)
+		return step_failed(init, "setns", "the container's namespaces");
+	return types & CLONE_NEWUSER ? keep_death_signal(init) : 0;
+}
+
+int step_enter_root(struct init *init, const struct step *step)
+{
+	if (fchdir(slot(init, step->args[0].f)) != 0 || chroot(".") != 0)
+		return step_failed(init, "chroot", "the container's root");
+	init->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return init->root < 0 ? step_failed(init, "open", "/") : 0;
+}
+
 int step_unshare(struct init *init, const struct step *step)
 {
 	if (unshare((int)step->args[0].u) != 0)

@@ -21,6 +21,14 @@ struct scheduling {
 
 enum { WHOLE_CPU = 1024, FLAG_CLAMP_MAX = 0x40 }; /* SCHED_CAPACITY_SCALE, SCHED_FLAG_UTIL_CLAMP_MAX */
 
+/* CPUs that the machine doesn't have are ignored, and those that the cpuset forbids too. */
+int step_set_affinity(struct init *init, const struct step *step)
+{
+	if (syscall(SYS_sched_setaffinity, 0, (size_t)step->args[0].b.length, step->args[0].b.data) != 0)
+		return step_failed(init, "sched_setaffinity", "");
+	return 0;
+}
+
 int step_set_scheduler(struct init *init, const struct step *step)
 {
 	struct scheduling attr = {

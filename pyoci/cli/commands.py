@@ -95,11 +95,24 @@ def delete_command(invocation: "Invocation", log: "Log") -> int:
     return 0
 
 
+def exec_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci exec"""
+    from pyoci.cli.exec import run
+
+    words = [word for word in invocation.arguments[1:] if word is not None]
+    try:
+        return run(_find(invocation), invocation.flags, words, log.warn)
+    except Error as error:
+        # So that an engine can tell it from the program's own status, as with runc.
+        error.exit_code = 255
+        raise
+
+
 def pause_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci pause"""
     from pyoci.container.pause import pause
 
-    pause(_locked(invocation))
+    pause(_locked(invocation, shared=True))
     return 0
 
 
@@ -107,7 +120,8 @@ def resume_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci resume"""
     from pyoci.container.pause import resume
 
-    resume(_locked(invocation))
+    # Shared: an `exec --ignore-paused` keeps the container until it is resumed.
+    resume(_locked(invocation, shared=True))
     return 0
 
 
@@ -238,9 +252,9 @@ def _find(invocation: "Invocation") -> store.Entry:
     return store.find(_root(invocation), _id(invocation))
 
 
-def _locked(invocation: "Invocation") -> store.Entry:
+def _locked(invocation: "Invocation", *, shared: bool = False) -> store.Entry:
     entry = _find(invocation)
-    entry.lock()
+    entry.lock(shared=shared)
     entry.load()
     return entry
 

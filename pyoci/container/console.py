@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def sender(path: str) -> "Callable[[int], None]":
-    """What hands the terminal to whoever listens at a unix socket, as --console-socket asks for.
+def sender(path: str, *, what: str = "terminal", closes: bool = True) -> "Callable[[int], None]":
+    """What hands a descriptor to whoever listens at a unix socket, as --console-socket and --pidfd-socket ask for.
 
     Arguments:
         path: the socket's.
+        what: it is, for messages.
+        closes: it is closed here afterwards.
     """
     path = absolute(path)
 
@@ -29,10 +31,11 @@ def sender(path: str) -> "Callable[[int], None]":
             rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, terminal.to_bytes(4, "little"))
             connection.sendmsg([b"/dev/ptmx"], [rights])
         except OSError as error:
-            raise Error(f"can't send the terminal to {path}: {error.strerror}") from None
+            raise Error(f"can't send the {what} to {path}: {error.strerror}") from None
         finally:
             connection.close()
-            posix.close(terminal)
+            if closes:
+                posix.close(terminal)
 
     return send
 

@@ -176,7 +176,7 @@ def _located(error: ConfigError, bundle: "Bundle") -> ConfigError:
 
 
 def _create(request: Request) -> "store.Entry":
-    _check_preserved(request.preserve_fds)
+    store.check_preserved(request.preserve_fds)
     context, plan, groups = prepare(request)
     _check_console(request)
     for warning in plan.warnings:
@@ -191,14 +191,6 @@ def _create(request: Request) -> "store.Entry":
     finally:
         birth.close()
     return entry
-
-
-def _check_preserved(count: int) -> None:
-    for fd in range(3, 3 + count):
-        try:
-            posix.fstat(fd)
-        except OSError:
-            raise Error(f"--preserve-fds {count}: descriptor {fd} is not open") from None
 
 
 def _check_console(request: Request) -> None:
@@ -268,6 +260,7 @@ class Birth:
             from pyoci.container import host_mounts
 
             self.entry.state["mounts"] = host_mounts.record(self.context.root_path)
+        store.save_config(self.entry, self.request.bundle.raw)
         self.entry.save()
         self.groups.create()
         if self.groups.record() != self.entry.state["cgroups"]:

@@ -34,8 +34,11 @@ def record(made: "Filter") -> "dict[str, str | None]":
     return {"path": path, "metadata": made.listener_metadata}
 
 
-def hand_over(entry: "Entry", descriptor: int) -> None:
-    """Send the listener, with the container's process state, over a connection of its own; and close it here.
+def hand_over(entry: "Entry", descriptor: int, pid: int) -> None:
+    """Send the listener, with the process's state, over a connection of its own; and close it here.
+
+    Arguments:
+        pid: the process whose filter it is: the container's first, or one of `exec`.
 
     Raises ConfigError if the agent can't be reached.
     """
@@ -43,7 +46,7 @@ def hand_over(entry: "Entry", descriptor: int) -> None:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         connection.connect(agent["path"])
-        _send(connection, jsontext.dump(process_state(entry)).encode(), descriptor)
+        _send(connection, jsontext.dump(process_state(entry, pid)).encode(), descriptor)
     except OSError as error:
         raise _problem(agent["path"], (error.strerror or "").lower()) from None
     finally:
@@ -51,14 +54,13 @@ def hand_over(entry: "Entry", descriptor: int) -> None:
         posix.close(descriptor)
 
 
-def process_state(entry: "Entry") -> "dict[str, Any]":
-    """The container process state of the container's first process."""
-    pid = entry.state["pid"]
+def process_state(entry: "Entry", pid: int) -> "dict[str, Any]":
+    """The container process state of a process."""
     found: "dict[str, Any]" = {
         "ociVersion": SPEC_VERSION,
         "fds": [DESCRIPTOR_NAME],
         "pid": pid,
-        "state": state_object(entry, "running", pid),
+        "state": state_object(entry, "running", entry.state["pid"]),
     }
     if entry.state["listener"]["metadata"]:
         found["metadata"] = entry.state["listener"]["metadata"]

@@ -77,7 +77,7 @@ def _let_go(entry: "Entry") -> None:
 
             # If that fails the init ends, as nobody lets it go on.
             try:
-                listener.hand_over(entry, message.descriptor)
+                listener.hand_over(entry, message.descriptor, entry.state["pid"])
             except ConfigError as error:
                 raise ConfigError([_located(entry, each) for each in error.problems]) from None
             conversation.go_ahead(connection)

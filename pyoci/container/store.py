@@ -21,6 +21,7 @@ ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 LONGEST_ID = 255  # a file's name, NAME_MAX
 STATE, START_SOCKET, CONFIG = "state.json", "start.sock", "config.json"
 # Beside the containers' directories; no id looks like it.
+CONFIG = "config.json"
 SECCOMP_CACHE = "~seccomp"
 LOCK_PATIENCE_S = 10.0
 
@@ -58,6 +59,15 @@ def check_id(container_id: str) -> str:
             f"the container id is too long: {len(container_id)} characters, {LONGEST_ID} are possible"
         )
     return container_id
+
+
+def check_preserved(count: int) -> None:
+    """Whether the descriptors from 3 up that a program is to get are there. Raises Error."""
+    for fd in range(3, 3 + count):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            raise Error(f"--preserve-fds {count}: descriptor {fd} is not open") from None
 
 
 class NotFoundError(Error):
@@ -116,17 +126,18 @@ class Entry:
         except OSError as error:
             raise Error(f"{self.path}: {error.strerror}") from None
 
-    def lock(self, patience: float = LOCK_PATIENCE_S) -> None:
+    def lock(self, patience: float = LOCK_PATIENCE_S, *, shared: bool = False) -> None:
         """Keep other commands from changing the container, until this process ends or `close`.
 
         Arguments:
             patience: seconds to wait for another command.
+            shared: together with others who only keep it from being changed.
 
         Raises Error if it takes too long, or if the container is gone by then.
         """
         deadline = time.monotonic() + patience
         pause = 0.0005
-        while not self.try_lock():
+        while not self.try_lock(shared=shared):
             if time.monotonic() > deadline:
                 raise BusyError(
                     f'container "{self.id}" is busy: another command has been changing it for {patience:.0f} s'
@@ -136,18 +147,22 @@ class Entry:
         if posix.fstat(self._directory).st_nlink == 0:
             raise does_not_exist(self.id)
 
-    def try_lock(self) -> bool:
+    def try_lock(self, *, shared: bool = False) -> bool:
         """Lock it if nobody else has."""
         try:
-            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._directory, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
+    def unlock(self) -> None:
+        """Let other commands change it again."""
+        fcntl.flock(self._directory, fcntl.LOCK_UN)
+
     def is_locked_elsewhere(self) -> bool:
         """Whether another command is changing the container right now."""
         if self.try_lock():
-            fcntl.flock(self._directory, fcntl.LOCK_UN)
+            self.unlock()
             return False
         return True
 
@@ -240,6 +255,30 @@ def read_state(directory: str) -> "dict[str, Any]":
     if not isinstance(state, dict):
         raise Error(f"{path}: is damaged")
     return state
+
+
+def save_config(entry: Entry, raw: bytes) -> None:
+    """Keep the text of the config that the container is made from: later edits of the bundle's don't count.
+
+    Raises Error.
+    """
+    write_file(f"{entry.path}/{CONFIG}", raw, 0o600)
+
+
+def read_config(entry: Entry) -> "dict[str, Any]":
+    """The config that the container was made from, which was valid then. Raises Error."""
+    path = f"{entry.path}/{CONFIG}"
+    try:
+        with open(path, "rb", buffering=0) as file:
+            raw = file.read()
+    except OSError as error:
+        raise Error(f"{path}: {error.strerror}") from None
+    config: "dict[str, Any]" = jsontext.parse(raw, path)
+    if b"null" in raw:
+        from pyoci.spec.bundle import drop_nulls
+
+        drop_nulls(config)
+    return config
 
 
 def write_file(path: str, data: bytes, mode: int) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 NAMESPACES_READY, ID_MAPS, NET_DEVICES = 1, 2, 3
 
 
+# csrc/conversation.c: what `ready` does.
+ONLY_CREATED, KEEP_REPORTING = 0, 1
+
+
 class Compilation:
     """What the compiler's parts work from.
 
@@ -118,7 +122,7 @@ def compile_plan(context: Compilation) -> Plan:
     process.compile_limits(context, plan)
     process.compile_scheduling(context, plan)
     sets = process.compile_identity(context, plan)
-    plan.add("ready", "")
+    plan.add("ready", "", ONLY_CREATED)
     plan.add("wait-start", "", start)
 
     hooks.compile_hooks(context, plan, "startContainer", "created")

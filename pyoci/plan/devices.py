@@ -52,10 +52,14 @@ def compile_devices(context: "Compilation", plan: "Plan") -> None:
         plan.add("make-symlink", "", "pts/ptmx", "/dev/ptmx", REPLACE)
 
 
-def compile_console(context: "Compilation", plan: "Plan") -> None:
-    """process.terminal and process.consoleSize: a terminal of the container's own devpts."""
+def compile_console(context: "Compilation", plan: "Plan", *, device: bool = True) -> None:
+    """process.terminal and process.consoleSize: a terminal of the container's own devpts.
+
+    Arguments:
+        device: it is also the container's /dev/console.
+    """
     process = context.process
     if not process or not process.get("terminal"):
         return
     size = process.get("consoleSize") or {}
-    plan.add("open-console", "/process/terminal", size.get("height", 0), size.get("width", 0))
+    plan.add("open-console", "/process/terminal", size.get("height", 0), size.get("width", 0), int(device))

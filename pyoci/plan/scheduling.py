@@ -80,6 +80,15 @@ def compile_scheduling(context: "Compilation", plan: "Plan") -> None:
         plan.add("set-personality", "/linux/personality", domain)
 
 
+def numbers(text: str) -> "set[int]":
+    """The numbers of a list such as 0-3,7 (cpuset(7), "List format")."""
+    found: "set[int]" = set()
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
 def node_mask(nodes: str) -> bytes:
     """The nodes of a list such as 0-3,7 as the kernel's bit mask, in whole longs of 8 bytes, the lowest first."""
     mask = 0

@@ -1,0 +1,108 @@
+"""The command `exec`: from its flags to a process, and to its end."""
+
+import gc
+import posix
+
+from pyoci.container import exec_process
+from pyoci.container.exec import Request, execute
+from pyoci.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyoci.container.console import Relay
+    from pyoci.container.store import Entry
+
+# Flags that say what --process says too.
+OF_PROCESS = (
+    *("tty", "cwd", "env", "user", "additional-gids", "cap", "no-new-privs", "process-label", "apparmor"),
+)
+
+
+def run(entry: "Entry", flags: "dict[str, Any]", words: "list[str]", warn: "Callable[[str], None]") -> int:
+    """Run it; the exit status.
+
+    Arguments:
+        words: the program and its arguments.
+
+    Raises Error.
+    """
+    process = _process(entry, flags, words)
+    console, relay = _console(process, flags)
+    pidfd = None
+    if flags["pidfd-socket"]:
+        from pyoci.container.console import sender
+
+        pidfd = sender(flags["pidfd-socket"], what="pidfd", closes=False)
+    request = Request(
+        process,
+        warn,
+        name=flags["process"] or "exec",
+        pid_file=flags["pid-file"],
+        console=console,
+        pidfd=pidfd,
+        preserve_fds=flags["preserve-fds"],
+        cgroups=flags["cgroup"],
+        ignore_paused=flags["ignore-paused"],
+    )
+    if flags["detach"]:
+        entry.lock(shared=True)
+        entry.load()
+        execute(entry, request)
+        return 0
+    return _foreground(entry, request, relay)
+
+
+def _process(entry: "Entry", flags: "dict[str, Any]", words: "list[str]") -> "dict[str, Any]":
+    if flags["process"] is None:
+        if not words:
+            raise Error("exec needs a program to run, or --process")
+        return exec_process.from_flags(entry, flags, words)
+    both = [name for name in OF_PROCESS if flags[name]]
+    if both:
+        raise Error(f"exec: --{both[0]} can't be given together with --process, which says that")
+    process = exec_process.from_file(flags["process"])
+    if words:
+        process["args"] = words
+    return process
+
+
+def _console(process: "dict[str, Any]", flags: "dict[str, Any]") -> "tuple[Any, Relay | None]":
+    if flags["console-socket"]:
+        if not process.get("terminal"):
+            raise Error("--console-socket is given, but the process wants no terminal")
+        from pyoci.container.console import sender
+
+        return sender(flags["console-socket"]), None
+    if not process.get("terminal") or flags["detach"]:
+        return None, None
+    from pyoci.container.console import Relay
+
+    relay = Relay()
+
+    def take(terminal: int) -> None:
+        # The program begins as soon as this returns, and may ask for the size at once.
+        relay.take(terminal)
+        relay.begin()
+
+    return take, relay
+
+
+def _foreground(entry: "Entry", request: Request, relay: "Relay | None") -> int:
+    from pyoci.container.foreground import catch_signals, wait
+
+    gc.enable()
+    wakeup = catch_signals()
+    entry.lock(shared=True)
+    entry.load()
+    try:
+        pid = execute(entry, request)
+        # It may run for long, and the container may be deleted meanwhile.
+        entry.unlock()
+        return wait(pid, wakeup, relay)
+    finally:
+        if relay:
+            relay.end()
+        posix.close(wakeup)

@@ -1,0 +1,58 @@
+"""A process that joins a container -> a plan: the same story as a container's, without what is there already."""
+
+from pyoci.plan import devices, namespaces, process
+from pyoci.plan.compile import KEEP_REPORTING
+from pyoci.plan.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.plan.compile import Compilation
+
+# CPU numbers of a mask that leaves the choice to the cpuset.
+ALL_CPUS = 1 << 13
+
+
+def compile_exec(context: "Compilation", entered: int, *, forks: bool) -> Plan:
+    """The steps from the host side into the container, and to the program.
+
+    Arguments:
+        context: its config is the container's with the process that is to run; its cgroup_files are those to join.
+        entered: the namespaces that the init enters (CLONE_NEW*).
+        forks: it enters a pid namespace by that, so the program has to be a child.
+
+    Raises ConfigError for what this host can't do.
+    """
+    plan = Plan(context.preserved)
+    process.check_labels(context, plan)
+    target, root = plan.slot("container"), plan.slot("root")
+    for path in context.cgroup_files:
+        plan.add("join-cgroup", "", plan.slot("cgroup", path), path)
+    _compile_affinity(context, plan)
+    process.compile_oom_score(context, plan)
+    if entered:
+        plan.add("enter-namespaces", "", target, entered)
+    if entered & namespaces.NAMESPACES["user"][0]:
+        user = context.process["user"] if context.process else {}
+        plan.add("assume-root", "", user.get("uid", 0), user.get("gid", 0))
+    if forks:
+        plan.add("fork", "", 0)
+    plan.add("enter-root", "", root)
+    process.compile_keyring(context, plan)
+    devices.compile_console(context, plan, device=False)
+    process.compile_limits(context, plan)
+    process.compile_scheduling(context, plan)
+    sets = process.compile_identity(context, plan)
+    plan.add("ready", "", KEEP_REPORTING)
+    process.compile_labels(context, plan)
+    process.compile_filter(context, plan, sets)
+    process.compile_program(context, plan)
+    return plan
+
+
+def _compile_affinity(context: "Compilation", plan: Plan) -> None:
+    """process.execCPUAffinity.final; the caller's own CPUs are none of the container's business."""
+    from pyoci.plan.scheduling import node_mask
+
+    final = ((context.process or {}).get("execCPUAffinity") or {}).get("final")
+    mask = node_mask(final) if final else b"\xff" * (ALL_CPUS // 8)
+    plan.add("set-affinity", "/process/execCPUAffinity/final" if final else "", mask)
