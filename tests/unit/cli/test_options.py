@@ -18,16 +18,8 @@ from pyoci.cli.options import BOOLEAN, COMMANDS, GLOBAL_FLAGS, HELP, LIST, NUMBE
 from pyoci.errors import Error
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-EXEC = Command(
-    "exec",
-    "run a program",
-    "ID [ARGUMENT...]",
-    Flag("env", "a variable", "NAME=VALUE", short="e", kind=LIST),
-    Flag("detach", "don't wait", short="d"),
-    Flag("preserve-fds", "how many", "N", kind=NUMBER, default=0),
-    stops=True,
-)
-TABLE = (*(command for command in COMMANDS if command.function), EXEC)
+EXEC = options.find("exec")
+TABLE = tuple(command for command in COMMANDS if command.function)
 
 
 def read_line(line: str) -> options.Invocation:
@@ -246,7 +238,7 @@ def test_a_signal_with_a_dash_is_read_once_and_only_after_the_id() -> None:
 def test_what_follows_the_id_of_exec_is_the_programs() -> None:
     argv = ["exec", "-d", "-e", "A=1", "--env=B=2", "x", "ls", "-la", "--help", "--", "-d=false"]
     read = parse(argv, commands=TABLE)
-    assert read.flags == {"env": ("A=1", "B=2"), "detach": True, "preserve-fds": 0}
+    assert (read.flags["env"], read.flags["detach"], read.flags["tty"]) == (("A=1", "B=2"), True, False)
     assert read.arguments == ["x", "ls", "-la", "--help", "--", "-d=false"]
     assert read.globals["help"] is False
     assert parse(["exec", "-d", "--", "x", "--", "ls"], commands=TABLE).arguments == ["x", "--", "ls"]
@@ -320,7 +312,7 @@ MISTAKES: list[tuple[str, str, str | None]] = [
     (
         "--pid-file /p create x",
         'unknown flag: "--pid-file"',
-        "it is a flag of create, run, and goes after the command's name",
+        "it is a flag of create, run, exec, and goes after the command's name",
     ),
     ("--log", "flag needs an argument: --log FILE", None),
     ("create -b", "flag needs an argument: --bundle DIR", None),
