@@ -24,6 +24,7 @@ INIT_SOURCES = [
     "namespaces.c",
     "births.c",
     "root.c",
+    "targets.c",
     "mounts.c",
     "binds.c",
     "copyup.c",

@@ -37,7 +37,7 @@ static int bind_console(struct init *init, int slave)
 	target = open_or_make(init, "/dev/console", 0755, false);
 	if (target < 0)
 		return step_failed(init, "openat2", "/dev/console");
-	if (attach(init, tree, target, "/dev/console") != 0)
+	if (attach_mount(init, tree, target, 0, "/dev/console") != 0)
 		return -1;
 	close(target);
 	close(tree);

@@ -65,13 +65,6 @@ int step_open_root(struct init *init, const struct step *step)
 	return 0;
 }
 
-int attach(struct init *init, int tree, int target, const char *subject)
-{
-	if (sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
-		return step_failed(init, "move_mount", subject);
-	return 0;
-}
-
 int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, unsigned int recursive,
 		   const char *subject)
 {
@@ -211,19 +204,6 @@ static int mount_by_string(struct init *init, const struct step *step, int targe
 	return tree;
 }
 
-/* /proc and /sys must be ordinary directories: a symlink there turns the mount, and what is written through it later,
- * elsewhere (CVE-2019-19921, CVE-2023-28642, CVE-2025-54867). */
-static int open_mount_target(struct init *init, const char *path, uint32_t flags)
-{
-	int target = open_or_make(init, path, 0755, true);
-
-	if (target >= 0 && (flags & MOUNT_ORDINARY_DIRECTORY)) {
-		close(target);
-		target = open_in_root(init, path, O_PATH | O_DIRECTORY | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
-	}
-	return target < 0 ? step_failed(init, "openat2", path) : target;
-}
-
 /* What comes between the making of a filesystem and its attaching. */
 static int complete(struct init *init, const struct step *step, int tree, int target)
 {
@@ -241,13 +221,14 @@ static int complete(struct init *init, const struct step *step, int tree, int ta
 int step_mount(struct init *init, const struct step *step)
 {
 	const char *path = step->args[2].s;
-	int tree, target = open_mount_target(init, path, step->args[5].u);
+	int tree, target = open_mount_target(init, path, step->args[5].u, true);
 
 	if (target < 0)
 		return -1;
 	if (fits_fsconfig(&step->args[6].v)) {
 		tree = make_filesystem(init, step, target);
-		if (tree < 0 || complete(init, step, tree, target) != 0 || attach(init, tree, target, path) != 0)
+		if (tree < 0 || complete(init, step, tree, target) != 0 ||
+		    attach_mount(init, tree, target, step->args[5].u, path) != 0)
 			return -1;
 	} else {
 		tree = mount_by_string(init, step, target);

@@ -14,13 +14,21 @@ enum {
 	MOUNT_IDMAP = 16,	      /* the host side has the user namespace that maps the ids */
 	MOUNT_COPY_UP = 32,	      /* what the directory holds is copied into the new filesystem */
 	BIND_NO_FOLLOW = 64,	      /* the source is not to be a symlink */
+	MOUNT_IN_PROC = 128,	      /* one of the files in /proc that may be covered */
 };
 
 /* In a step's propagation: it applies to the mounts below, too. */
 static const uint64_t PROPAGATION_RECURSIVE = MS_REC;
 
-/* mounts.c; each notes its failure and returns -1. */
+/* targets.c; each notes its failure and returns -1. */
+int open_mount_target(struct init *init, const char *path, uint32_t flags, bool is_directory);
 int attach(struct init *init, int tree, int target, const char *subject);
+/* The same where not everything may be attached everywhere: of the user's mounts nothing in /proc. */
+int attach_mount(struct init *init, int tree, int target, uint32_t flags, const char *path);
+/* That question alone; a tree that isn't there yet is -1. */
+int check_target(struct init *init, int tree, int target, uint32_t flags, const char *path);
+
+/* mounts.c, too. */
 int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, unsigned int recursive,
 		   const char *subject);
 int set_propagation(struct init *init, int tree, uint64_t propagation, const char *subject);

@@ -221,7 +221,7 @@ static int bind_device(struct init *init, const char *path, mode_t mode, dev_t d
 	target = open_or_make(init, path, 0755, false);
 	if (target < 0)
 		return step_failed(init, "openat2", path);
-	result = attach(init, tree, target, path);
+	result = attach_mount(init, tree, target, 0, path);
 	close(target);
 	close(tree);
 	return result;

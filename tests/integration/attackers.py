@@ -1,0 +1,106 @@
+"""What an attacker has in these tests: a symlink that comes and goes, and a container beside the one that is being made."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from conformance.runtime import Runtime
+
+from .conftest import MakeBundle
+
+# RENAME_EXCHANGE, renameat2(2): at every moment one of the two is at the name.
+SWAPPER = """
+import ctypes, sys
+exchange, one, other = ctypes.CDLL(None).renameat2, *(name.encode() for name in sys.argv[1:])
+while exchange(-100, one, -100, other, 2) == 0:
+    pass
+"""
+
+# A shell that does what it is told by a file in /shared, and answers there.
+OBEDIENT = """
+while :; do
+    if test -e /shared/order; then
+        sh /shared/order >/shared/answer.new 2>&1
+        rm /shared/order
+        mv /shared/answer.new /shared/answer
+    fi
+    usleep 2000
+done
+"""
+
+
+@contextmanager
+def swapping(directory: Path, target: str) -> Iterator[None]:
+    """As long as the block runs `directory` is now a directory, now a symlink with this text, many times a millisecond."""
+    link = directory.with_name(directory.name + ".link")
+    link.symlink_to(target)
+    with subprocess.Popen([sys.executable, "-IS", "-c", SWAPPER, str(directory), str(link)]) as swapper:
+        try:
+            seen = set()
+            deadline = time.monotonic() + 10
+            while seen != {True, False}:
+                assert time.monotonic() < deadline, "nothing is being swapped"
+                seen.add(directory.is_symlink())
+            yield
+            assert swapper.poll() is None, "the swapping ended early"
+        finally:
+            swapper.kill()
+
+
+class Outside:
+    """A directory of the host's with a file in it, which no container may change."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        (path / "secret").write_text("secret\n")
+        (path / "null").write_text("no device\n")
+        self.before = self.look()
+
+    def look(self) -> dict[str, tuple[int, ...]]:
+        """What is there: all that a write, a mount or a new name would change."""
+        names = [".", *sorted(os.listdir(self.path))]
+        found = [(name, (self.path / name).lstat()) for name in names]
+        return {
+            name: (st.st_dev, st.st_ino, st.st_mode, st.st_uid, st.st_size, st.st_mtime_ns)
+            for name, st in found
+        }
+
+    def assert_untouched(self) -> None:
+        """Nothing is there that wasn't there, and nothing is otherwise than it was."""
+        assert self.look() == self.before
+
+
+class Neighbour:
+    """A running container, whose program the attacker commands. Others join its namespaces."""
+
+    def __init__(self, runtime: Runtime, bundle: MakeBundle, shared: Path, **changes: object) -> None:
+        shared.mkdir(mode=0o777)
+        shared.chmod(0o777)
+        self.shared = shared
+        here = bundle(**changes)
+        self.id = runtime.launch(here)
+        self.pid = runtime.pid(self.id)
+
+    def namespace(self, name: str) -> str:
+        """The path of one of its namespaces."""
+        return f"/proc/{self.pid}/ns/{name}"
+
+    def does(self, script: str) -> str:
+        """What a script says that is run in there."""
+        (self.shared / "order.new").write_text(script)
+        (self.shared / "order.new").rename(self.shared / "order")
+        answer = self.shared / "answer"
+        deadline = time.monotonic() + 10
+        while not answer.exists():
+            assert time.monotonic() < deadline, "the neighbour doesn't answer"
+            time.sleep(0.002)
+        said = answer.read_text()
+        answer.unlink()
+        return said
