@@ -26,6 +26,7 @@ INIT_SOURCES = [
     "root.c",
     "targets.c",
     "mounts.c",
+    "long_options.c",
     "binds.c",
     "copyup.c",
     "hide.c",

@@ -25,8 +25,6 @@ int open_mount_target(struct init *init, const char *path, uint32_t flags, bool 
 int attach(struct init *init, int tree, int target, const char *subject);
 /* The same where not everything may be attached everywhere: of the user's mounts nothing in /proc. */
 int attach_mount(struct init *init, int tree, int target, uint32_t flags, const char *path);
-/* That question alone; a tree that isn't there yet is -1. */
-int check_target(struct init *init, int tree, int target, uint32_t flags, const char *path);
 
 /* mounts.c, too. */
 int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, unsigned int recursive,
@@ -34,6 +32,10 @@ int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, un
 int set_propagation(struct init *init, int tree, uint64_t propagation, const char *subject);
 int filesystem_failed(struct init *init, int fs, const char *call, const char *subject);
 int set_filesystem_option(struct init *init, int fs, const char *option);
+
+/* long_options.c: whether fsconfig(2) takes these; if not, the detached mount of a mount step, or -1. */
+bool fits_fsconfig(const struct list *options);
+int make_by_string(struct init *init, const struct step *step);
 
 /* binds.c: map the ids of a detached mount by the user namespace that the host side has for this step. */
 int idmap(struct init *init, const struct step *step, int tree, unsigned int recursive);

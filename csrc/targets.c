@@ -41,12 +41,12 @@ static bool is_whole_procfs(int tree)
 {
 	struct stat st;
 
-	return tree >= 0 && is_procfs(tree) && fstat(tree, &st) == 0 && st.st_ino == PROC_ROOT_INO;
+	return is_procfs(tree) && fstat(tree, &st) == 0 && st.st_ino == PROC_ROOT_INO;
 }
 
 /* Programs and security modules trust what they find in /proc. The image's symlinks, and "..", lead there too: so it is not
  * the path that is looked at but what it led to (CVE-2019-16884, CVE-2019-19921). */
-int check_target(struct init *init, int tree, int target, uint32_t flags, const char *path)
+static int check_target(struct init *init, int tree, int target, uint32_t flags, const char *path)
 {
 	struct stat there, proc;
 	int directory;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -60,13 +59,16 @@ class Outside:
         self.path = path
         path.mkdir()
         (path / "secret").write_text("secret\n")
-        (path / "null").write_text("no device\n")
+        self.remember()
+
+    def remember(self) -> None:
+        """This is how it is to stay."""
         self.before = self.look()
 
     def look(self) -> dict[str, tuple[int, ...]]:
         """What is there: all that a write, a mount or a new name would change."""
-        names = [".", *sorted(os.listdir(self.path))]
-        found = [(name, (self.path / name).lstat()) for name in names]
+        paths = [self.path, *sorted(self.path.rglob("*"))]
+        found = [(str(path), path.lstat()) for path in paths]
         return {
             name: (st.st_dev, st.st_ino, st.st_mode, st.st_uid, st.st_size, st.st_mtime_ns)
             for name, st in found

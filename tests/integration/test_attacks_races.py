@@ -1,0 +1,126 @@
+"""Published attacks by a symlink that comes and goes while a container is being made, in a volume that the attacker has too.
+
+How many containers are made for each: PYOCI_TEST_RACES (20).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance import host
+from conformance.bundles import bound, mounts, namespaces
+from conformance.runtime import Runtime
+
+from .attackers import Outside, swapping
+from .conftest import MakeBundle
+
+RACES = int(os.environ.get("PYOCI_TEST_RACES", "20"))
+# What the mounts of a test are known by, in whichever mount table they show.
+MARK = f"{host.TAG}-raced"
+ATTRIBUTES = ("nosuid", "nodev")
+
+
+@dataclass
+class Shared:
+    """A volume of the host's, mounted at /volume; in it a name that is a directory or a symlink."""
+
+    path: Path
+    outside: Outside
+
+    @property
+    def swapped(self) -> Path:
+        return self.path / "swapped"
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Shared:
+    volume = tmp_path / "volume"
+    (volume / "swapped").mkdir(parents=True)
+    return Shared(volume, Outside(tmp_path / "outside"))
+
+
+def overlay(base: Path, destination: str) -> dict[str, Any]:
+    """An overlay whose options are longer than fsconfig(2) takes."""
+    layers = [base / f"{MARK}-{number}-{'x' * 100}" for number in range(3)]
+    for layer in layers:
+        layer.mkdir(parents=True)
+    options = [f"lowerdir={':'.join(map(str, layers))}", *ATTRIBUTES]
+    return {"destination": destination, "type": "overlay", "source": MARK, "options": options}
+
+
+def raced_mounts(base: Path) -> list[dict[str, Any]]:
+    """A mount of each kind, all of them at places below the name that is swapped."""
+    source = base / f"{MARK}-source"
+    source.mkdir(parents=True)
+    (source / "file").touch()
+    file = {"source": str(source / "file"), "options": ["bind", *ATTRIBUTES]}
+    tmpfs = {"type": "tmpfs", "source": MARK, "options": list(ATTRIBUTES)}
+    return [
+        overlay(base, "/volume/swapped/overlay"),
+        file | {"destination": "/volume/swapped/file"},
+        bound(source, "/volume/swapped/bound") | {"options": ["rbind", *ATTRIBUTES]},
+        tmpfs | {"destination": "/volume/swapped/tmpfs"},
+        tmpfs | {"destination": "/volume/swapped/deep/er"},
+    ]
+
+
+def furnish(directory: Path) -> None:
+    """The places that the mounts are for."""
+    for name in ("overlay", "bound", "tmpfs", "deep/er"):
+        (directory / name).mkdir(parents=True)
+    (directory / "file").touch()
+
+
+def in_root(bundle: Path, path: Path) -> Path:
+    """Where a container has what the host has at that path."""
+    return bundle / "rootfs" / path.relative_to("/")
+
+
+def marked(table: str) -> list[tuple[str, list[str]]]:
+    """Where our mounts are, and with which attributes."""
+    rows = [line.split(" ") for line in table.splitlines() if MARK in line]
+    return [(row[4], row[5].split(",")) for row in rows]
+
+
+AMONG_THE_HOSTS = {"namespaces": namespaces("mount"), "maskedPaths": None, "readonlyPaths": None}
+TEXTS = {"absolute": str, "relative": lambda path: "../" * 20 + str(path)[1:]}
+
+
+@pytest.mark.parametrize(
+    ("text", "linux"), [("absolute", {}), ("relative", {}), ("absolute", AMONG_THE_HOSTS)], ids=["absolute", "relative", "among the host's mounts"]
+)
+def test_cve_2021_30465_a_swapped_destination_leads_no_mount_out(
+    pyoci: Runtime, bundle: MakeBundle, shared: Shared, tmp_path: Path, text: str, linux: dict[str, Any]
+) -> None:
+    """runc looked whether the destination was in the root, and then mounted on its path."""
+    dump = tmp_path / "mountinfo"
+    here = bundle(
+        process={"args": ["sleep", "1000"]},
+        mounts=mounts(bound(shared.path, "/volume"), *raced_mounts(tmp_path / "sources")),
+        # Before the container gets its root: there all that was mounted shows, wherever it is.
+        hooks={"createContainer": [{"path": "/bin/cp", "args": ["cp", "/proc/self/mountinfo", str(dump)]}]},
+        linux=linux,
+    )
+    for directory in (shared.outside.path, shared.swapped, in_root(here, shared.outside.path)):
+        furnish(directory)
+    shared.outside.remember()
+    before = host.mounts()
+    found: list[str] = []
+    with swapping(shared.swapped, TEXTS[text](shared.outside.path)):
+        for _ in range(RACES):
+            container = pyoci.create(here)
+            assert linux or host.mounts() == before
+            for point, attributes in marked(dump.read_text()):
+                assert Path(point).is_relative_to(here / "rootfs")
+                assert set(ATTRIBUTES) <= set(attributes), point
+                found.append(point)
+            pyoci("delete", "--force", container)
+            assert host.mounts() == before
+    shared.outside.assert_untouched()
+    assert len(found) == 5 * RACES
+    assert len({Path(point).parent for point in found}) > 2, "the symlink was never, or always, there"
