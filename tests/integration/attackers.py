@@ -50,6 +50,12 @@ def swapping(directory: Path, target: str) -> Iterator[None]:
             assert swapper.poll() is None, "the swapping ended early"
         finally:
             swapper.kill()
+            swapper.wait()
+            if directory.is_symlink():
+                directory.unlink()
+                link.rename(directory)
+            else:
+                link.unlink()
 
 
 class Outside:

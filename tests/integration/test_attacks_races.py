@@ -5,6 +5,7 @@ How many containers are made for each: PYOCI_TEST_RACES (20).
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 import pytest
 
 from conformance import host
-from conformance.bundles import bound, mounts, namespaces
-from conformance.runtime import Runtime
+from conformance.bundles import bound, mounts, namespaces, write_config
+from conformance.runtime import Runtime, new_id
 
 from .attackers import Outside, swapping
 from .conftest import MakeBundle
@@ -124,3 +125,36 @@ def test_cve_2021_30465_a_swapped_destination_leads_no_mount_out(
     shared.outside.assert_untouched()
     assert len(found) == 5 * RACES
     assert len({Path(point).parent for point in found}) > 2, "the symlink was never, or always, there"
+
+
+def test_cve_2024_45310_nothing_is_made_outside(pyoci: Runtime, bundle: MakeBundle, shared: Shared) -> None:
+    """runc made what was missing of a path by its name, and so empty directories and files on the host."""
+    here = bundle(process={"args": ["sleep", "1000"]})
+    document = json.loads((here / "config.json").read_text())
+    with swapping(shared.swapped, str(shared.outside.path)):
+        for number in range(RACES):
+            new = f"/volume/swapped/{number}"
+            file = {"destination": f"{new}/a/file", "source": "/dev/null", "options": ["bind"]}
+            directory = {"destination": f"{new}/b/directory", "type": "tmpfs", "source": MARK}
+            document["mounts"] = mounts(bound(shared.path, "/volume"), file, directory)
+            document["process"]["cwd"] = f"{new}/c/cwd"
+            document["linux"]["devices"] = [{"path": f"{new}/d/fifo", "type": "p"}]
+            write_config(here, document)
+            container = new_id()
+            pyoci.attempt("create", "--bundle", here, container)
+            pyoci("delete", "--force", container)
+    shared.outside.assert_untouched()
+    assert any(shared.swapped.iterdir()), "the directory was never there"
+    assert in_root(here, shared.outside.path).is_dir(), "the symlink was never followed"
+
+
+def test_the_attack_gets_through_to_those_who_look_first(shared: Shared) -> None:
+    """The control of all these: what the swapping does to a check that is right when it is made."""
+    with swapping(shared.swapped, str(shared.outside.path)):
+        for number in range(100_000):
+            if not shared.swapped.is_symlink():
+                (shared.swapped / str(number)).touch()
+            if (shared.outside.path / str(number)).exists():
+                break
+    with pytest.raises(AssertionError):
+        shared.outside.assert_untouched()
