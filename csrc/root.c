@@ -17,15 +17,25 @@
 
 enum { MAX_SYMLINKS = 40 };
 
-int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve)
+static int open_from(int directory, const char *path, uint64_t flags, uint64_t resolve)
 {
 	int fd, attempts = 0;
 
 	/* EAGAIN: something was renamed while a ".." was resolved, openat2(2). */
 	do
-		fd = sys_openat2(init->root, path, flags | O_CLOEXEC, resolve | RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+		fd = sys_openat2(directory, path, flags | O_CLOEXEC, resolve | RESOLVE_NO_MAGICLINKS);
 	while (fd < 0 && (errno == EAGAIN || errno == EINTR) && attempts++ < 64);
 	return fd;
+}
+
+int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve)
+{
+	return open_from(init->root, path, flags, resolve | RESOLVE_IN_ROOT);
+}
+
+int open_beneath(int directory, const char *path, uint64_t flags)
+{
+	return open_from(directory, path, flags, RESOLVE_BENEATH);
 }
 
 /* A path being walked: `done` has no symlink in it, `left` is yet to come. */

@@ -35,27 +35,35 @@ done
 
 
 @contextmanager
-def swapping(directory: Path, target: str) -> Iterator[None]:
-    """As long as the block runs `directory` is now a directory, now a symlink with this text, many times a millisecond."""
-    link = directory.with_name(directory.name + ".link")
-    link.symlink_to(target)
-    with subprocess.Popen([sys.executable, "-IS", "-c", SWAPPER, str(directory), str(link)]) as swapper:
+def exchanging(one: Path, other: Path) -> Iterator[None]:
+    """As long as the block runs the two change places, many times a millisecond."""
+    with subprocess.Popen([sys.executable, "-IS", "-c", SWAPPER, str(one), str(other)]) as swapper:
         try:
             seen = set()
             deadline = time.monotonic() + 10
-            while seen != {True, False}:
-                assert time.monotonic() < deadline, "nothing is being swapped"
-                seen.add(directory.is_symlink())
+            while len(seen) < 2:
+                assert time.monotonic() < deadline, "nothing is being exchanged"
+                seen.add(one.lstat().st_ino)
             yield
-            assert swapper.poll() is None, "the swapping ended early"
+            assert swapper.poll() is None, "the exchanging ended early"
         finally:
             swapper.kill()
-            swapper.wait()
-            if directory.is_symlink():
-                directory.unlink()
-                link.rename(directory)
-            else:
-                link.unlink()
+
+
+@contextmanager
+def swapping(directory: Path, target: str) -> Iterator[None]:
+    """As long as the block runs `directory` is now a directory, now a symlink with this text; at its end a directory."""
+    link = directory.with_name(directory.name + ".link")
+    link.symlink_to(target)
+    try:
+        with exchanging(directory, link):
+            yield
+    finally:
+        if directory.is_symlink():
+            directory.unlink()
+            link.rename(directory)
+        else:
+            link.unlink()
 
 
 class Outside:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from conformance import host
-from conformance.bundles import bound, mounts, namespaces, write_config
+from conformance.bundles import DEFAULT_CONFIG, bound, mounts, namespaces, write_config
 from conformance.runtime import Runtime, new_id
 
-from .attackers import Outside, swapping
+from .attackers import Outside, exchanging, swapping
 from .conftest import MakeBundle
 
 RACES = int(os.environ.get("PYOCI_TEST_RACES", "20"))
@@ -158,3 +158,43 @@ def test_the_attack_gets_through_to_those_who_look_first(shared: Shared) -> None
                 break
     with pytest.raises(AssertionError):
         shared.outside.assert_untouched()
+
+
+def hidden_in_proc(pid: int) -> int:
+    """How many mounts lie on a process's procfs, by whatever name that goes now."""
+    rows = [line.split(" ") for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+    (whole,) = [row[0] for row in rows if row[3] == "/" and row[row.index("-") + 1] == "proc"]
+    return sum(row[1] == whole for row in rows)
+
+
+@pytest.mark.parametrize("fake", ["symlink", "directory"])
+def test_cve_2019_19921_proc_is_hidden_where_it_was_mounted(
+    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path, fake: str
+) -> None:
+    """A root filesystem that two containers share: one exchanges /proc while the other is being made."""
+    here = bundle(process={"args": ["sleep", "1000"]})
+    usual = hidden_in_proc(pyoci.pid(pyoci.create(here)))
+    assert usual > 5
+    elsewhere = here / "rootfs/tmp/fake"
+    furnish_like_proc(elsewhere)
+    other = here / "rootfs/proc.other"
+    if fake == "symlink":
+        other.symlink_to("/tmp/fake")
+    else:
+        furnish_like_proc(other)
+    made = 0
+    with exchanging(here / "rootfs/proc", other):
+        for _ in range(2 * RACES):
+            container = new_id()
+            if pyoci.attempt("create", "--bundle", here, container).code == 0:
+                assert hidden_in_proc(pyoci.pid(container)) == usual
+                made += 1
+            pyoci("delete", "--force", container)
+    assert made > 0
+
+
+def furnish_like_proc(directory: Path) -> None:
+    """A directory with everything in it that is to be hidden or read-only in /proc."""
+    linux = DEFAULT_CONFIG["linux"]
+    for path in [*linux["maskedPaths"], *linux["readonlyPaths"]]:
+        (directory / path.removeprefix("/proc/").removeprefix("/")).mkdir(parents=True, exist_ok=True)
