@@ -20,6 +20,7 @@ INIT_SOURCES = [
     "init.c",
     "plan.c",
     "conversation.c",
+    "descriptors.c",
     "cgroups.c",
     "namespaces.c",
     "births.c",

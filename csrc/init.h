@@ -41,6 +41,7 @@ struct init {
 	int host_proc;	    /* the host's /proc, opened before any namespace was entered */
 	uint64_t joined;    /* the namespaces that were joined, CLONE_NEW* */
 	int conversation;   /* where failures are reported to; -1 when nobody listens any more */
+	int labels[2];	    /* files of ours that take labels, from open-label on, or -1 */
 	int kept[2];	    /* what was mounted on /proc and on /sys (enum kept), -1 before that */
 	int proc;	    /* a procfs of our own, attached nowhere; -1 before it is needed */
 	int empty;	    /* an empty read-only directory, mounted over masked directories; -1 before the first */
