@@ -25,6 +25,7 @@ INIT_SOURCES = [
     "namespaces.c",
     "births.c",
     "root.c",
+    "change_of_root.c",
     "targets.c",
     "mounts.c",
     "long_options.c",

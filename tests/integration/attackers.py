@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from conformance import host
+from conformance.bundles import bound, write_config
 from conformance.runtime import Runtime
 
 from .conftest import MakeBundle
@@ -96,17 +100,34 @@ class Outside:
 class Neighbour:
     """A running container, whose program the attacker commands. Others join its namespaces."""
 
-    def __init__(self, runtime: Runtime, bundle: MakeBundle, shared: Path, **changes: object) -> None:
-        shared.mkdir(mode=0o777)
-        shared.chmod(0o777)
-        self.shared = shared
-        here = bundle(**changes)
-        self.id = runtime.launch(here)
-        self.pid = runtime.pid(self.id)
+    def __init__(
+        self, runtime: Runtime, bundle: MakeBundle, process: dict[str, Any], linux: dict[str, Any]
+    ) -> None:
+        self.runtime = runtime
+        process = process | {"args": ["sh", "-c", OBEDIENT]}
+        here = bundle(process=process, linux=linux)
+        self.shared = here / "shared"
+        self.shared.mkdir()
+        self.shared.chmod(0o777)
+        (here / "rootfs/shared").mkdir()
+        document = json.loads((here / "config.json").read_text())
+        document["mounts"].append(bound(self.shared, "/shared"))
+        write_config(here, document)
+        self.pid = runtime.pid(runtime.launch(here))
 
     def namespace(self, name: str) -> str:
         """The path of one of its namespaces."""
         return f"/proc/{self.pid}/ns/{name}"
+
+    @contextmanager
+    def joined(self, bundle: Path) -> Iterator[str]:
+        """A container beside it, created. It ends first: a pid namespace's first process doesn't end before the others."""
+        container = self.runtime.create(bundle)
+        try:
+            yield container
+        finally:
+            self.runtime("delete", "--force", container)
+            host.reap()
 
     def does(self, script: str) -> str:
         """What a script says that is run in there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from conformance import host
-from conformance.bundles import bound, mounts, namespaces
+from conformance.bundles import DEFAULT_CONFIG, bound, mounts, namespaces
 from conformance.namespace_holders import holder
-from conformance.runtime import Runtime, new_id
+from conformance.runtime import Runtime
 
 from .conftest import MakeBundle
 from .test_errors import create_that_fails
@@ -30,8 +29,15 @@ def volume(tmp_path: Path) -> Path:
     fake = tmp_path / "volume"
     for name in ("sys/net/ipv4", "self/attr", "self/fd", "1"):
         (fake / name).mkdir(parents=True)
-    for name in ("sys/net/ipv4/ip_forward", "self/attr/exec", "self/oom_score_adj", "self/mountinfo", "kcore"):
+    for name in (
+        "sys/net/ipv4/ip_forward",
+        "self/attr/exec",
+        "self/oom_score_adj",
+        "self/mountinfo",
+        "kcore",
+    ):
         (fake / name).write_text("")
+    (fake / "thread-self").symlink_to("self")
     return fake
 
 
@@ -40,7 +46,9 @@ def link_to_proc(bundle: Path) -> None:
     (bundle / "rootfs/link").symlink_to("/proc")
 
 
-@pytest.mark.parametrize("destination", ["/proc", "/tmp/../proc", "/link", "/proc/sys", "/tmp/../proc/sys", "/link/sys"])
+@pytest.mark.parametrize(
+    "destination", ["/proc", "/tmp/../proc", "/link", "/proc/sys", "/tmp/../proc/sys", "/link/sys"]
+)
 @pytest.mark.parametrize("kind", ["bind", "tmpfs"])
 @pytest.mark.peers_differ(crun="lets it")
 def test_cve_2019_16884_no_volume_covers_proc(
@@ -61,7 +69,11 @@ def test_what_lies_on_proc_may_be_another_procfs(pyoci: Runtime, bundle: MakeBun
     proc = {"destination": "/proc", "type": "proc", "source": "proc"}
     entries = [bound(Path("/proc"), "/proc"), proc] if first else [proc, bound(Path("/proc"), "/proc")]
     linux = {"maskedPaths": None, "readonlyPaths": None}
-    done = pyoci.run(bundle(mounts=entries, linux=linux, process={"args": ["grep", "-c", " /proc ", "/proc/self/mountinfo"]}))
+    done = pyoci.run(
+        bundle(
+            mounts=entries, linux=linux, process={"args": ["grep", "-c", " /proc ", "/proc/self/mountinfo"]}
+        )
+    )
     assert done.stdout in ("1\n", "2\n"), done
 
 
@@ -72,5 +84,126 @@ def test_what_lxcfs_puts_into_proc_is_let_through(
     (volume / "kcore").write_text("told\n")
     if not Path("/proc", name).exists():
         pytest.skip(f"this kernel has no /proc/{name}")
-    here = bundle(process={"args": ["cat", f"/proc/{name}"]}, mounts=mounts(bound(volume / "kcore", f"/proc/{name}")))
+    here = bundle(
+        process={"args": ["cat", f"/proc/{name}"]}, mounts=mounts(bound(volume / "kcore", f"/proc/{name}"))
+    )
     assert pyoci.run(here).stdout == "told\n"
+
+
+@pytest.mark.parametrize("place", ["/proc", "/sys"])
+@pytest.mark.parametrize("kind", ["new", "bound", "below"])
+def test_cve_2023_27561_and_28642_and_2025_54867_proc_and_sys_are_no_symlinks(
+    pyoci: Runtime, bundle: MakeBundle, place: str, kind: str
+) -> None:
+    """An image whose /proc is a symlink: what is to be hidden there was looked for elsewhere, and so stayed visible."""
+    listed = DEFAULT_CONFIG["mounts"]
+    at_place = next(mount for mount in listed if mount["destination"] == place)
+    if kind == "bound":
+        at_place = bound(Path(place), place)
+    others = [mount for mount in listed if not mount["destination"].startswith(place)]
+    wanted = at_place | {"destination": f"/deep{place}"} if kind == "below" else at_place
+    here = bundle(mounts=[wanted, *others], process={"args": ["true"]})
+    assert pyoci.run(here).code == 0, "the control: there is nothing wrong but the symlink"
+    link = here / "rootfs/deep" if kind == "below" else here / f"rootfs{place}"
+    (here / "rootfs/tmp" / place[1:]).mkdir()
+    shutil.rmtree(link)
+    link.symlink_to("tmp")
+    assert "/mounts/0" in create_that_fails(pyoci, here)
+
+
+@contextmanager
+def covered(point: Path, source: Path, pid: int | None = None) -> Iterator[None]:
+    """A directory bound over another, in our mount namespace or in that of a process."""
+    enter = ["nsenter", f"--mount=/proc/{pid}/ns/mnt"] if pid else []
+    subprocess.run([*enter, "mount", "--no-mtab", "--bind", source, point], check=True)
+    try:
+        yield
+    finally:
+        if pid is None:
+            subprocess.run(["umount", point], check=True)
+
+
+@pytest.fixture
+def fake_proc(volume: Path) -> Iterator[Path]:
+    """The path of a mount namespace that shows the volume at /proc."""
+    with holder("mount") as pid, covered(Path("/proc"), volume, pid):
+        yield Path(f"/proc/{pid}/ns/mnt")
+
+
+def contents(volume: Path) -> dict[str, str]:
+    return {str(path): path.read_text() for path in volume.rglob("*") if path.is_file()}
+
+
+def test_cve_2025_52881_a_parameter_is_written_to_the_kernel(
+    pyoci: Runtime, bundle: MakeBundle, volume: Path, fake_proc: Path
+) -> None:
+    """runc wrote parameters by /proc as the container's mounts had it: to a file of the attacker's, or to sysrq-trigger."""
+    before = contents(volume)
+    linux = {"sysctl": {PARAMETER: "1"}, "namespaces": namespaces(mount=str(fake_proc))}
+    process = {
+        "args": ["sh", "-c", "cat /proc/sys/net/ipv4/ip_forward /proc/self/oom_score_adj"],
+        "oomScoreAdj": 321,
+    }
+    here = bundle(linux=linux, process=process)
+    assert pyoci.run(here).stdout.split() == ["1", "321"]
+    assert contents(volume) == before
+
+
+def test_cve_2025_62596_and_2019_16884_a_label_is_written_to_the_kernel(
+    pyoci: Runtime, bundle: MakeBundle, volume: Path, fake_proc: Path, tmp_path: Path
+) -> None:
+    """Any file would take the label. The kernel's refuses it: there is no such profile, or no security module at all."""
+    before = contents(volume)
+    enabled = tmp_path / "module/apparmor/parameters/enabled"
+    enabled.parent.mkdir(parents=True)
+    enabled.write_text("Y\n")
+    process = {"args": ["true"], "apparmorProfile": "no-such-profile"}
+    here = bundle(process=process, linux={"namespaces": namespaces(mount=str(fake_proc))})
+    with covered(Path("/sys/module"), tmp_path / "module"):
+        container = pyoci.create(here)
+        assert "/process/apparmorProfile" in pyoci.fails("start", container)
+    assert contents(volume) == before
+
+
+# A user namespace in the container may mount a procfs only if the kernel sees one in full already: mount_namespaces(7).
+MOUNT_PROC = ["unshare", "-Urmpf", "sh", "-c", "mount -t proc proc /tmp && echo mounted"]
+
+
+def mounting(bundle: MakeBundle, **changes: Any) -> Path:
+    return bundle(process={"args": MOUNT_PROC, "user": {"uid": 1000, "gid": 1000}}, **changes)
+
+
+@pytest.mark.parametrize("flags", [[], ["--no-pivot"]], ids=["pivot", "no pivot"])
+@pytest.mark.parametrize("mapped", [False, True], ids=["host's users", "mapped"])
+@pytest.mark.peers_differ(runc="1.1.5 is older than its advisory", crun="leaves the host's")
+def test_runcs_advisory_on_no_pivot_the_hosts_procfs_is_not_left_behind(
+    pyoci: Runtime, reachable: MakeBundle, tmp_path: Path, flags: list[str], mapped: bool
+) -> None:
+    """Below a root that was entered by chroot(2) the host's mounts are still there, and with them a /proc without masks."""
+    spaced = tmp_path / "with a blank"
+    spaced.mkdir()
+    here = mounting(reachable, linux=USER if mapped else {})
+    subprocess.run(["mount", "-t", "proc", "proc", spaced], check=True)
+    try:
+        result = pyoci.run(here, *flags)
+        assert "mounted" not in result.stdout
+        assert "permission denied" in result.stderr
+    finally:
+        subprocess.run(["umount", spaced], check=True)
+
+
+def test_the_control_of_that_without_masks_a_procfs_can_be_mounted(
+    pyoci: Runtime, reachable: MakeBundle
+) -> None:
+    here = mounting(reachable, linux={"maskedPaths": None, "readonlyPaths": None})
+    assert pyoci.run(here).stdout == "mounted\n"
+
+
+def test_no_pivot_takes_away_nothing_of_the_containers(
+    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    """Not even if the bundle was reached by a symlink, so that its mounts have other paths than those in the config."""
+    here = bundle(process={"args": ["cat", "/proc/self/comm", "/sys/kernel/uevent_seqnum"]})
+    (tmp_path / "link").symlink_to(here)
+    result = pyoci.run(tmp_path / "link", "--no-pivot")
+    assert result.code == 0, result

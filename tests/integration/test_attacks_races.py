@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +95,9 @@ TEXTS = {"absolute": str, "relative": lambda path: "../" * 20 + str(path)[1:]}
 
 
 @pytest.mark.parametrize(
-    ("text", "linux"), [("absolute", {}), ("relative", {}), ("absolute", AMONG_THE_HOSTS)], ids=["absolute", "relative", "among the host's mounts"]
+    ("text", "linux"),
+    [("absolute", {}), ("relative", {}), ("absolute", AMONG_THE_HOSTS)],
+    ids=["absolute", "relative", "among the host's mounts"],
 )
 def test_cve_2021_30465_a_swapped_destination_leads_no_mount_out(
     pyoci: Runtime, bundle: MakeBundle, shared: Shared, tmp_path: Path, text: str, linux: dict[str, Any]
@@ -146,6 +150,35 @@ def test_cve_2024_45310_nothing_is_made_outside(pyoci: Runtime, bundle: MakeBund
     shared.outside.assert_untouched()
     assert any(shared.swapped.iterdir()), "the directory was never there"
     assert in_root(here, shared.outside.path).is_dir(), "the symlink was never followed"
+
+
+def test_cve_2024_21626_a_working_directory_that_becomes_a_descriptor(
+    pyoci: Runtime, bundle: MakeBundle, shared: Shared
+) -> None:
+    """First a directory, and when it is changed to a symlink to what the init has open: 3 is the host's root, as asked for."""
+    here = bundle(
+        process={"args": ["sleep", "1000"], "cwd": "/volume/swapped"},
+        mounts=mounts(bound(shared.path, "/volume")),
+    )
+    own = shared.swapped.stat()
+    said = ""
+    with swapping(shared.swapped, "/proc/self/fd/3"):
+        for number in range(5 * RACES):
+            if number >= RACES and "outside of the container" in said:
+                break
+            container = new_id()
+            command = ["create", "--preserve-fds", "1", "--bundle", str(here), container]
+            whole = ["sh", "-c", 'exec "$@" 3</', "sh", *pyoci.command, *command]
+            with tempfile.TemporaryFile("w+") as errors:
+                done = subprocess.run(
+                    whole, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, timeout=30
+                )
+                errors.seek(0)
+                said += errors.read()
+            if done.returncode == 0:
+                assert os.path.samestat(os.stat(f"/proc/{pyoci.pid(container)}/cwd"), own)
+            pyoci("delete", "--force", container)
+    assert "outside of the container" in said, "the moment was never hit"
 
 
 def test_the_attack_gets_through_to_those_who_look_first(shared: Shared) -> None:
