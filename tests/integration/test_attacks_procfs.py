@@ -166,7 +166,13 @@ def test_cve_2025_62596_and_2019_16884_a_label_is_written_to_the_kernel(
 
 
 # A user namespace in the container may mount a procfs only if the kernel sees one in full already: mount_namespaces(7).
-MOUNT_PROC = ["unshare", "-Urmpf", "sh", "-c", "mount -t proc proc /tmp && echo mounted"]
+MOUNT_PROC = [
+    "unshare",
+    "-Urmpf",
+    "sh",
+    "-c",
+    "mount -t proc proc /tmp 2>/dev/null && echo mounted || echo refused",
+]
 
 
 def mounting(bundle: MakeBundle, **changes: Any) -> Path:
@@ -177,19 +183,16 @@ def mounting(bundle: MakeBundle, **changes: Any) -> Path:
 @pytest.mark.parametrize("mapped", [False, True], ids=["host's users", "mapped"])
 @pytest.mark.peers_differ(runc="1.1.5 is older than its advisory", crun="leaves the host's")
 def test_runcs_advisory_on_no_pivot_the_hosts_procfs_is_not_left_behind(
-    pyoci: Runtime, reachable: MakeBundle, tmp_path: Path, flags: list[str], mapped: bool
+    pyoci: Runtime, reachable: MakeBundle, flags: list[str], mapped: bool
 ) -> None:
     """Below a root that was entered by chroot(2) the host's mounts are still there, and with them a /proc without masks."""
-    spaced = tmp_path / "with a blank"
-    spaced.mkdir()
     here = mounting(reachable, linux=USER if mapped else {})
-    subprocess.run(["mount", "-t", "proc", "proc", spaced], check=True)
+    (here / "with a blank").mkdir()
+    subprocess.run(["mount", "-t", "proc", "proc", here / "with a blank"], check=True)
     try:
-        result = pyoci.run(here, *flags)
-        assert "mounted" not in result.stdout
-        assert "permission denied" in result.stderr
+        assert pyoci.run(here, *flags).stdout == "refused\n"
     finally:
-        subprocess.run(["umount", spaced], check=True)
+        subprocess.run(["umount", here / "with a blank"], check=True)
 
 
 def test_the_control_of_that_without_masks_a_procfs_can_be_mounted(
