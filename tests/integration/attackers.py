@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,9 @@ from conformance.bundles import bound, write_config
 from conformance.runtime import Runtime
 
 from .conftest import MakeBundle
+
+# How often a container is made in a race: about two seconds.
+RACES = int(os.environ.get("PYOCI_TEST_RACES", "20"))
 
 # RENAME_EXCHANGE, renameat2(2): at every moment one of the two is at the name.
 SWAPPER = """
@@ -68,6 +72,11 @@ def swapping(directory: Path, target: str) -> Iterator[None]:
             link.rename(directory)
         else:
             link.unlink()
+
+
+def in_root(bundle: Path, path: Path) -> Path:
+    """Where a container has what the host has at that path."""
+    return bundle / "rootfs" / path.relative_to("/")
 
 
 class Outside:

@@ -27,7 +27,7 @@ PARAMETER = "net.ipv4.ip_forward"
 def volume(tmp_path: Path) -> Path:
     """What an image wants to have in the place of /proc: directories and files of the same names."""
     fake = tmp_path / "volume"
-    for name in ("sys/net/ipv4", "self/attr", "self/fd", "1"):
+    for name in ("sys/net/ipv4", "self/attr/apparmor", "self/fd", "1"):
         (fake / name).mkdir(parents=True)
     for name in (
         "sys/net/ipv4/ip_forward",
@@ -149,20 +149,34 @@ def test_cve_2025_52881_a_parameter_is_written_to_the_kernel(
     assert contents(volume) == before
 
 
-def test_cve_2025_62596_and_2019_16884_a_label_is_written_to_the_kernel(
-    pyoci: Runtime, bundle: MakeBundle, volume: Path, fake_proc: Path, tmp_path: Path
-) -> None:
-    """Any file would take the label. The kernel's refuses it: there is no such profile, or no security module at all."""
-    before = contents(volume)
+@pytest.fixture
+def apparmor(tmp_path: Path) -> Iterator[None]:
+    """A host that says it has AppArmor. Whether it has or not: of the profile that the test names it knows nothing."""
     enabled = tmp_path / "module/apparmor/parameters/enabled"
     enabled.parent.mkdir(parents=True)
     enabled.write_text("Y\n")
-    process = {"args": ["true"], "apparmorProfile": "no-such-profile"}
-    here = bundle(process=process, linux={"namespaces": namespaces(mount=str(fake_proc))})
     with covered(Path("/sys/module"), tmp_path / "module"):
-        container = pyoci.create(here)
-        assert "/process/apparmorProfile" in pyoci.fails("start", container)
-    assert contents(volume) == before
+        yield
+
+
+@pytest.mark.usefixtures("apparmor")
+@pytest.mark.parametrize("place", ["the image", "the mount namespace"])
+def test_cve_2025_62596_and_2019_16884_a_label_is_written_to_the_kernel(
+    pyoci: Runtime, bundle: MakeBundle, volume: Path, fake_proc: Path, place: str
+) -> None:
+    """A file of the attacker's would take any label. The kernel's refuses this one, and the program isn't executed."""
+    others = [mount for mount in DEFAULT_CONFIG["mounts"] if mount["destination"] != "/proc"]
+    here = bundle(
+        process={"args": ["true"], "apparmorProfile": "no-such-profile"},
+        root={"readonly": False},
+        mounts=others if place == "the image" else mounts(),
+        linux={} if place == "the image" else {"namespaces": namespaces(mount=str(fake_proc))},
+    )
+    shutil.copytree(volume, here / "rootfs/proc", symlinks=True, dirs_exist_ok=True)
+    before = contents(volume) | contents(here / "rootfs/proc")
+    container = pyoci.create(here)
+    assert "/process/apparmorProfile" in pyoci.fails("start", container)
+    assert contents(volume) | contents(here / "rootfs/proc") == before
 
 
 # A user namespace in the container may mount a procfs only if the kernel sees one in full already: mount_namespaces(7).

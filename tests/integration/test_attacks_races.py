@@ -19,10 +19,9 @@ from conformance import host
 from conformance.bundles import DEFAULT_CONFIG, bound, mounts, namespaces, write_config
 from conformance.runtime import Runtime, new_id
 
-from .attackers import Outside, exchanging, swapping
+from .attackers import RACES, Outside, exchanging, in_root, swapping
 from .conftest import MakeBundle
 
-RACES = int(os.environ.get("PYOCI_TEST_RACES", "20"))
 # What the mounts of a test are known by, in whichever mount table they show.
 MARK = f"{host.TAG}-raced"
 ATTRIBUTES = ("nosuid", "nodev")
@@ -77,11 +76,6 @@ def furnish(directory: Path) -> None:
     for name in ("overlay", "bound", "tmpfs", "deep/er"):
         (directory / name).mkdir(parents=True)
     (directory / "file").touch()
-
-
-def in_root(bundle: Path, path: Path) -> Path:
-    """Where a container has what the host has at that path."""
-    return bundle / "rootfs" / path.relative_to("/")
 
 
 def marked(table: str) -> list[tuple[str, list[str]]]:
