@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,3 +177,19 @@ def test_cve_2025_52565_a_terminal_comes_from_a_devpts_only(
     }[kind]()
     error = pyoci.fails("create", "--console-socket", console, "--bundle", here, new_id())
     assert "/dev/pts/ptmx" in error
+
+
+def test_a_file_in_the_place_of_ptmx_is_not_even_opened(pyoci: Runtime, bundle: MakeBundle, console: Path) -> None:
+    """It can be a device of the image's that does something when it is opened (a watchdog), before there are any rules."""
+    here = bundle(process=SLEEP | {"terminal": True}, mounts=without_dev())
+    ptmx = here / "rootfs/dev/pts/ptmx"
+    ptmx.parent.mkdir()
+    os.mkfifo(ptmx)
+    reader = os.open(ptmx, os.O_RDONLY | os.O_NONBLOCK)
+    seen = select.poll()
+    seen.register(reader)
+    pyoci.fails("create", "--console-socket", console, "--bundle", here, new_id())
+    assert seen.poll(0) == [], "it had a writer"
+    os.close(os.open(ptmx, os.O_RDWR))
+    assert seen.poll(0) == [(reader, select.POLLHUP)], "the control: that is what a writer leaves"
+    os.close(reader)
