@@ -179,7 +179,9 @@ def test_cve_2025_52565_a_terminal_comes_from_a_devpts_only(
     assert "/dev/pts/ptmx" in error
 
 
-def test_a_file_in_the_place_of_ptmx_is_not_even_opened(pyoci: Runtime, bundle: MakeBundle, console: Path) -> None:
+def test_a_file_in_the_place_of_ptmx_is_not_even_opened(
+    pyoci: Runtime, bundle: MakeBundle, console: Path
+) -> None:
     """It can be a device of the image's that does something when it is opened (a watchdog), before there are any rules."""
     here = bundle(process=SLEEP | {"terminal": True}, mounts=without_dev())
     ptmx = here / "rootfs/dev/pts/ptmx"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from .conftest import MakeBundle
 
 # What the mounts of a test are known by, in whichever mount table they show.
 MARK = f"{host.TAG}-raced"
+UNIX98_SLAVE = 136
 ATTRIBUTES = ("nosuid", "nodev")
 
 
@@ -175,6 +177,66 @@ def test_cve_2024_21626_a_working_directory_that_becomes_a_descriptor(
     assert "outside of the container" in said, "the moment was never hit"
 
 
+def without_dev() -> list[dict[str, Any]]:
+    return [mount for mount in DEFAULT_CONFIG["mounts"] if not mount["destination"].startswith("/dev")]
+
+
+def test_cve_2025_31133_and_62161_a_null_that_becomes_a_symlink(
+    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    """/dev/null is looked at, then it is mounted over what is to be masked: between the two it was exchanged."""
+    dev = tmp_path / "dev"
+    dev.mkdir()
+    os.mknod(dev / "null", 0o020666, os.makedev(1, 3))
+    (dev / "link").symlink_to("/tmp/other")
+    here = bundle(
+        process={"args": ["sleep", "1000"]},
+        mounts=[bound(dev, "/dev"), *without_dev()],
+        linux={"maskedPaths": [f"/tmp/secret-{number}" for number in range(20)]},
+    )
+    for name in ("other", *(f"secret-{number}" for number in range(20))):
+        (here / "rootfs/tmp" / name).write_text("secret\n")
+    with exchanging(dev / "null", dev / "link"):
+        for _ in range(RACES):
+            container = pyoci.create(here)
+            tmp = Path(f"/proc/{pyoci.pid(container)}/root/tmp")
+            for number in range(20):
+                assert (tmp / f"secret-{number}").stat().st_rdev == os.makedev(1, 3)
+            assert (tmp / "other").read_text() == "secret\n"
+            pyoci("delete", "--force", container)
+
+
+def test_cve_2025_52565_a_devpts_that_becomes_a_directory(
+    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    """While the terminal is made, /dev/pts is exchanged for a directory whose files are others of the same names."""
+    for name in ("pts", "other"):
+        (tmp_path / "dev" / name).mkdir(parents=True)
+    for name in ("ptmx", "0"):
+        (tmp_path / "dev/other" / name).symlink_to("/proc/sysrq-trigger")
+    pts = next(mount for mount in DEFAULT_CONFIG["mounts"] if mount["destination"] == "/dev/pts")
+    here = bundle(
+        process={"args": ["sleep", "1000"], "terminal": True},
+        mounts=[bound(tmp_path / "dev", "/dev"), pts, *without_dev()],
+    )
+    made = 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as console:
+        console.bind(str(tmp_path / "console"))
+        console.listen(1000)
+        with exchanging(tmp_path / "dev/pts", tmp_path / "dev/other"):
+            for _ in range(RACES):
+                container = new_id()
+                flags = ["--console-socket", str(tmp_path / "console"), "--bundle", str(here)]
+                if pyoci.attempt("create", *flags, container).code == 0:
+                    made += 1
+                    process = Path(f"/proc/{pyoci.pid(container)}")
+                    terminal = (process / "fd/0").stat()
+                    assert os.major(terminal.st_rdev) == UNIX98_SLAVE
+                    assert os.path.samestat((process / "root/dev/console").stat(), terminal)
+                pyoci("delete", "--force", container)
+    assert made > 0
+
+
 def test_the_attack_gets_through_to_those_who_look_first(shared: Shared) -> None:
     """The control of all these: what the swapping does to a check that is right when it is made."""
     with swapping(shared.swapped, str(shared.outside.path)):
@@ -211,7 +273,7 @@ def test_cve_2019_19921_proc_is_hidden_where_it_was_mounted(
         furnish_like_proc(other)
     made = 0
     with exchanging(here / "rootfs/proc", other):
-        for _ in range(2 * RACES):
+        for _ in range(RACES):
             container = new_id()
             if pyoci.attempt("create", "--bundle", here, container).code == 0:
                 assert hidden_in_proc(pyoci.pid(container)) == usual
