@@ -89,7 +89,8 @@ def test_cve_2026_30892_a_number_is_that_number(pyoci: Runtime, bundle: MakeBund
 @pytest.mark.parametrize("text", [*NO_NUMBERS, " 3", "3 ", "", "1.5", "-1", "2147483648"], ids=short)
 @pytest.mark.peers_differ(crun="takes some of them", runc="takes some of them")
 def test_cve_2026_30892_a_flag_is_a_number_or_nothing(pyoci: Runtime, sleeper: Path, text: str) -> None:
-    pyoci.fails("create", f"--preserve-fds={text}", "--bundle", sleeper, new_id())
+    error = pyoci.fails("create", f"--preserve-fds={text}", "--bundle", sleeper, new_id())
+    assert "--preserve-fds takes a number" in error
     assert os.listdir(pyoci.root) == []
 
 
