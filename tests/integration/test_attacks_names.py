@@ -86,6 +86,13 @@ def test_cve_2026_30892_a_number_is_that_number(pyoci: Runtime, bundle: MakeBund
     assert groups.split() == ["Groups:", text]
 
 
+def test_cve_2021_43784_a_long_value_is_one_value(pyoci: Runtime, bundle: MakeBundle) -> None:
+    """Its length was put into 16 bits on the way to runc's init, and the rest was read as other properties: namespaces."""
+    value = "a" * 65536 + "ANOTHER=1"
+    here = bundle(process={"args": ["env"], "env": [f"LONG={value}", "LAST=1"]})
+    assert pyoci.run(here).stdout == f"LONG={value}\nLAST=1\n"
+
+
 @pytest.mark.parametrize("text", [*NO_NUMBERS, " 3", "3 ", "", "1.5", "-1", "2147483648"], ids=short)
 @pytest.mark.peers_differ(crun="takes some of them", runc="takes some of them")
 def test_cve_2026_30892_a_flag_is_a_number_or_nothing(pyoci: Runtime, sleeper: Path, text: str) -> None:

@@ -282,6 +282,32 @@ def test_cve_2019_19921_proc_is_hidden_where_it_was_mounted(
     assert made > 0
 
 
+def test_cve_2019_19921_and_2019_16884_no_volume_gets_into_proc_by_a_race(
+    pyoci: Runtime, bundle: MakeBundle, shared: Shared, tmp_path: Path
+) -> None:
+    """A destination in a shared volume is an ordinary directory, and the next moment the container's /proc."""
+    source = tmp_path / MARK
+    source.mkdir()
+    (shared.swapped / "sys").mkdir()
+    here = bundle(
+        process={"args": ["sleep", "1000"]},
+        mounts=mounts(bound(shared.path, "/volume"), bound(source, "/volume/swapped/sys")),
+    )
+    usual = hidden_in_proc(pyoci.pid(pyoci.create(here)))
+    refused = 0
+    with swapping(shared.swapped, "/proc"):
+        for _ in range(RACES):
+            container = new_id()
+            result = pyoci.attempt("create", "--bundle", here, container)
+            if result.code == 0:
+                assert hidden_in_proc(pyoci.pid(container)) == usual
+            else:
+                assert "in /proc" in result.stderr
+                refused += 1
+            pyoci("delete", "--force", container)
+    assert 0 < refused < RACES
+
+
 def furnish_like_proc(directory: Path) -> None:
     """A directory with everything in it that is to be hidden or read-only in /proc."""
     linux = DEFAULT_CONFIG["linux"]
