@@ -19,6 +19,8 @@ from .attackers import Outside, in_root
 from .conftest import MakeBundle
 from .test_errors import create_that_fails
 
+# Debian 12's are older than most of these advisories, and say other words.
+pytestmark = pytest.mark.peers_differ(crun="1.8.1", runc="1.1.5")
 SLEEP = {"args": ["sleep", "1000"]}
 NULL = os.makedev(1, 3)
 UNIX98_SLAVES = range(136, 144)
