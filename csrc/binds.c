@@ -53,10 +53,10 @@ int step_bind(struct init *init, const struct step *step)
 	if (set_attributes(init, tree, step->args[4].l, step->args[5].l, AT_RECURSIVE, path) != 0 ||
 	    set_attributes(init, tree, step->args[2].l, step->args[3].l, 0, path) != 0)
 		return -1;
-	target = open_or_make(init, path, 0755, S_ISDIR(st.st_mode));
+	target = open_mount_target(init, path, step->args[7].u, S_ISDIR(st.st_mode));
 	if (target < 0)
-		return step_failed(init, "openat2", path);
-	if (attach(init, tree, target, path) != 0 || set_propagation(init, tree, step->args[6].l, path) != 0)
+		return -1;
+	if (attach_mount(init, tree, target, step->args[7].u, path) != 0 || set_propagation(init, tree, step->args[6].l, path) != 0)
 		return -1;
 	close(target);
 	close(tree);

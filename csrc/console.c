@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -37,24 +38,40 @@ static int bind_console(struct init *init, int slave)
 	target = open_or_make(init, "/dev/console", 0755, false);
 	if (target < 0)
 		return step_failed(init, "openat2", "/dev/console");
-	if (attach(init, tree, target, "/dev/console") != 0)
+	if (attach_mount(init, tree, target, 0, "/dev/console") != 0)
 		return -1;
 	close(target);
 	close(tree);
 	return 0;
 }
 
-int step_open_console(struct init *init, const struct step *step)
+/* What lies at the path is looked at before it is opened: anything else than a devpts could be a device of the image's, and some
+ * do something when they are opened. */
+static int open_master(struct init *init)
 {
-	struct winsize size = { .ws_row = (unsigned short)step->args[0].u, .ws_col = (unsigned short)step->args[1].u };
-	int slave, master = open_in_root(init, "/dev/pts/ptmx", O_RDWR | O_NOCTTY, 0);
+	char name[sizeof("self/fd/") + 10];
+	int master, place = open_in_root(init, "/dev/pts/ptmx", O_PATH, 0);
 
-	if (master < 0)
+	if (place < 0)
 		return step_failed(init, "openat2", "/dev/pts/ptmx");
-	if (!is_devpts(master)) {
+	if (!is_devpts(place)) {
+		close(place);
 		errno = ENODEV;
 		return step_failed(init, "openat2", "/dev/pts/ptmx");
 	}
+	snprintf(name, sizeof(name), "self/fd/%d", place);
+	master = open_own_file(init, name, O_RDWR | O_NOCTTY);
+	close(place);
+	return master < 0 ? step_failed(init, "open", "/dev/pts/ptmx") : master;
+}
+
+int step_open_console(struct init *init, const struct step *step)
+{
+	struct winsize size = { .ws_row = (unsigned short)step->args[0].u, .ws_col = (unsigned short)step->args[1].u };
+	int slave, master = open_master(init);
+
+	if (master < 0)
+		return -1;
 	slave = open_slave(master);
 	if (slave < 0)
 		return step_failed(init, "ioctl", "/dev/pts/ptmx");

@@ -49,7 +49,7 @@ static int null_device(void)
 int step_mask(struct init *init, const struct step *step)
 {
 	const char *path = step->args[0].s;
-	int tree, target = open_in_root(init, path, O_PATH, 0);
+	int tree, target = open_to_hide(init, path);
 	struct stat st;
 
 	if (target < 0 && (errno == ENOENT || errno == ENOTDIR))
@@ -70,7 +70,7 @@ int step_mask(struct init *init, const struct step *step)
 int step_make_readonly(struct init *init, const struct step *step)
 {
 	const char *path = step->args[0].s;
-	int tree, target = open_in_root(init, path, O_PATH, 0);
+	int tree, target = open_to_hide(init, path);
 
 	if (target < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return 0;

@@ -32,6 +32,8 @@ struct message {
 	uint32_t value;
 };
 
+enum kept { KEPT_PROC, KEPT_SYS };
+
 struct init {
 	struct plan plan;
 	int base;	    /* the descriptor of slot 0; those from 3 up to here belong to the user's program */
@@ -40,6 +42,8 @@ struct init {
 	int host_proc;	    /* the host's /proc, opened before any namespace was entered */
 	uint64_t joined;    /* the namespaces that were joined, CLONE_NEW* */
 	int conversation;   /* where failures are reported to; -1 when nobody listens any more */
+	int labels[2];	    /* files of ours that take labels, from open-label on, or -1 */
+	int kept[2];	    /* what was mounted on /proc and on /sys (enum kept), -1 before that */
 	int proc;	    /* a procfs of our own, attached nowhere; -1 before it is needed */
 	int empty;	    /* an empty read-only directory, mounted over masked directories; -1 before the first */
 	mode_t umask;	    /* the caller's */
@@ -86,4 +90,5 @@ int keep_death_signal(struct init *init);
 
 /* root.c: paths inside the root filesystem. Each resolves like the container itself would, and never leaves the root. */
 int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve);
+int open_beneath(int directory, const char *path, uint64_t flags);
 int open_or_make(const struct init *init, const char *path, mode_t directory_mode, bool is_directory);

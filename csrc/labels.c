@@ -9,32 +9,45 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* By the host's procfs, held open since before any namespace was entered: nothing that the container mounts over its own
- * can get in the way (CVE-2019-16884, CVE-2019-19921, CVE-2025-52881). */
-static int write_attribute(struct init *init, const char *path, const char *value)
+static int write_and_close(struct init *init, int fd, const char *value)
 {
-	int fd = open_own_file(init, path, O_WRONLY), error = 0;
+	int error = write(fd, value, strlen(value)) == (ssize_t)strlen(value) ? 0 : errno;
 
-	if (fd < 0)
-		return step_failed(init, "open", path);
-	if (write(fd, value, strlen(value)) != (ssize_t)strlen(value))
-		error = errno;
 	close(fd);
 	errno = error;
 	return error == 0 ? 0 : step_failed(init, "write attr", value);
 }
 
-int step_set_label(struct init *init, const struct step *step)
+/* By the host's procfs, held open since before any namespace was entered: nothing that the container mounts over its own
+ * can get in the way (CVE-2019-16884, CVE-2019-19921, CVE-2025-52881). */
+static int write_attribute(struct init *init, const char *path, const char *value)
 {
-	const char *path = step->args[0].s;
+	int fd = open_own_file(init, path, O_WRONLY);
+
+	return fd < 0 ? step_failed(init, "open", path) : write_and_close(init, fd, value);
+}
+
+/* Long before it is written: the host's procfs is not held until then. Only the process that opened it can write. */
+int step_open_label(struct init *init, const struct step *step)
+{
+	const char *path = step->args[1].s;
 	int fd = open_own_file(init, path, O_WRONLY);
 
 	/* The directory of AppArmor's own is newer than AppArmor: Linux 5.1. */
 	if (fd < 0 && errno == ENOENT)
-		path = "self/attr/exec";
-	if (fd >= 0)
-		close(fd);
-	return write_attribute(init, path, step->args[1].s);
+		fd = open_own_file(init, path = "self/attr/exec", O_WRONLY);
+	if (fd < 0)
+		return step_failed(init, "open", path);
+	init->labels[step->args[0].u % 2] = fd;
+	return 0;
+}
+
+int step_set_label(struct init *init, const struct step *step)
+{
+	int fd = init->labels[step->args[0].u % 2];
+
+	init->labels[step->args[0].u % 2] = -1;
+	return write_and_close(init, fd, step->args[1].s);
 }
 
 static long keyctl(int operation, unsigned long a, unsigned long b, unsigned long c)

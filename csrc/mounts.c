@@ -1,6 +1,6 @@
 /* Mounts, by the mount API of Linux 5.2 and later: a filesystem or a tree is made ready while nobody can see it, with all
  * its attributes, and then attached to a target that was opened before. There is no moment at which a mount that is to
- * be read-only can be written, and no path is looked up twice. */
+ * be read-only can be written, and no path is looked up twice. (What takes mount(2) is made in a place of our own first.) */
 #include "init.h"
 #include "mounts.h"
 #include "syscalls.h"
@@ -8,12 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-/* What a filesystem doesn't take in fsconfig(2): values are limited to 255 bytes there. */
-enum { FSCONFIG_MAX_VALUE = 255 };
 
 int step_set_propagation(struct init *init, const struct step *step)
 {
@@ -62,13 +58,6 @@ int step_open_root(struct init *init, const struct step *step)
 	if (attach(init, init->root, directory, init->root_path) != 0)
 		return -1;
 	close(directory);
-	return 0;
-}
-
-int attach(struct init *init, int tree, int target, const char *subject)
-{
-	if (sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
-		return step_failed(init, "move_mount", subject);
 	return 0;
 }
 
@@ -154,76 +143,6 @@ static int make_filesystem(struct init *init, const struct step *step, int targe
 	return tree;
 }
 
-static bool fits_fsconfig(const struct list *options)
-{
-	const char *cursor = options->data;
-
-	for (uint32_t i = 0; i < options->count; i++) {
-		const char *option = list_next(&cursor), *equals = strchr(option, '=');
-
-		if (equals && strlen(equals + 1) > FSCONFIG_MAX_VALUE)
-			return false;
-	}
-	return true;
-}
-
-/* The options joined by commas, as mount(2) takes them; to be freed. */
-static char *join_options(const struct list *options)
-{
-	const char *cursor = options->data;
-	size_t size = 1;
-	char *joined, *end;
-
-	for (uint32_t i = 0; i < options->count; i++)
-		size += strlen(list_next(&cursor)) + 1;
-	joined = end = malloc(size);
-	if (joined == NULL)
-		return NULL;
-	*end = '\0';
-	cursor = options->data;
-	for (uint32_t i = 0; i < options->count; i++) {
-		end = stpcpy(end, list_next(&cursor));
-		*end++ = ',';
-	}
-	if (end > joined)
-		end[-1] = '\0';
-	return joined;
-}
-
-/* A long option (overlay's lowerdir, say) needs mount(2). The mount is made in a place of its own below the target, which
- * is reached by descriptor, and gets its attributes at once: nothing of the container runs yet. */
-static int mount_by_string(struct init *init, const struct step *step, int target)
-{
-	char path[sizeof("/proc/self/fd/") + 10];
-	char *data = join_options(&step->args[6].v);
-	int result, tree;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", target);
-	result = data ? sys_mount(step->args[1].s, path, step->args[0].s, 0, data) : -1;
-	free(data);
-	if (result != 0)
-		return step_failed(init, "mount", step->args[0].s);
-	tree = open_in_root(init, step->args[2].s, O_PATH, 0);
-	if (tree < 0)
-		return step_failed(init, "openat2", step->args[2].s);
-	if (set_attributes(init, tree, step->args[3].l, 0, 0, step->args[2].s) != 0)
-		return -1;
-	return tree;
-}
-
-/* /proc and /sys must be ordinary directories: a symlink there turns the mount, and what is written through it later,
- * elsewhere (CVE-2019-19921, CVE-2023-28642, CVE-2025-54867). */
-static int open_mount_target(struct init *init, const char *path, uint32_t flags)
-{
-	int target = open_or_make(init, path, 0755, true);
-
-	if (target >= 0 && (flags & MOUNT_ORDINARY_DIRECTORY)) {
-		close(target);
-		target = open_in_root(init, path, O_PATH | O_DIRECTORY | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
-	}
-	return target < 0 ? step_failed(init, "openat2", path) : target;
-}
-
 /* What comes between the making of a filesystem and its attaching. */
 static int complete(struct init *init, const struct step *step, int tree, int target)
 {
@@ -241,19 +160,14 @@ static int complete(struct init *init, const struct step *step, int tree, int ta
 int step_mount(struct init *init, const struct step *step)
 {
 	const char *path = step->args[2].s;
-	int tree, target = open_mount_target(init, path, step->args[5].u);
+	int tree, target = open_mount_target(init, path, step->args[5].u, true);
 
 	if (target < 0)
 		return -1;
-	if (fits_fsconfig(&step->args[6].v)) {
-		tree = make_filesystem(init, step, target);
-		if (tree < 0 || complete(init, step, tree, target) != 0 || attach(init, tree, target, path) != 0)
-			return -1;
-	} else {
-		tree = mount_by_string(init, step, target);
-		if (tree < 0)
-			return -1;
-	}
+	tree = fits_fsconfig(&step->args[6].v) ? make_filesystem(init, step, target) : make_by_string(init, step);
+	if (tree < 0 || complete(init, step, tree, target) != 0 ||
+	    attach_mount(init, tree, target, step->args[5].u, path) != 0)
+		return -1;
 	if (set_propagation(init, tree, step->args[4].l, path) != 0)
 		return -1;
 	close(tree);

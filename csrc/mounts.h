@@ -14,18 +14,30 @@ enum {
 	MOUNT_IDMAP = 16,	      /* the host side has the user namespace that maps the ids */
 	MOUNT_COPY_UP = 32,	      /* what the directory holds is copied into the new filesystem */
 	BIND_NO_FOLLOW = 64,	      /* the source is not to be a symlink */
+	MOUNT_IN_PROC = 128,	      /* one of the files in /proc that may be covered */
 };
 
 /* In a step's propagation: it applies to the mounts below, too. */
 static const uint64_t PROPAGATION_RECURSIVE = MS_REC;
 
-/* mounts.c; each notes its failure and returns -1. */
+/* targets.c; each notes its failure and returns -1. */
+int open_mount_target(struct init *init, const char *path, uint32_t flags, bool is_directory);
 int attach(struct init *init, int tree, int target, const char *subject);
+/* The same where not everything may be attached everywhere: of the user's mounts nothing in /proc. */
+int attach_mount(struct init *init, int tree, int target, uint32_t flags, const char *path);
+/* A path to hide: O_PATH; in /proc and /sys only what was mounted there. */
+int open_to_hide(const struct init *init, const char *path);
+
+/* mounts.c, too. */
 int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, unsigned int recursive,
 		   const char *subject);
 int set_propagation(struct init *init, int tree, uint64_t propagation, const char *subject);
 int filesystem_failed(struct init *init, int fs, const char *call, const char *subject);
 int set_filesystem_option(struct init *init, int fs, const char *option);
+
+/* long_options.c: whether fsconfig(2) takes these; if not, the detached mount of a mount step, or -1. */
+bool fits_fsconfig(const struct list *options);
+int make_by_string(struct init *init, const struct step *step);
 
 /* binds.c: map the ids of a detached mount by the user namespace that the host side has for this step. */
 int idmap(struct init *init, const struct step *step, int tree, unsigned int recursive);

@@ -17,15 +17,25 @@
 
 enum { MAX_SYMLINKS = 40 };
 
-int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve)
+static int open_from(int directory, const char *path, uint64_t flags, uint64_t resolve)
 {
 	int fd, attempts = 0;
 
 	/* EAGAIN: something was renamed while a ".." was resolved, openat2(2). */
 	do
-		fd = sys_openat2(init->root, path, flags | O_CLOEXEC, resolve | RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+		fd = sys_openat2(directory, path, flags | O_CLOEXEC, resolve | RESOLVE_NO_MAGICLINKS);
 	while (fd < 0 && (errno == EAGAIN || errno == EINTR) && attempts++ < 64);
 	return fd;
+}
+
+int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve)
+{
+	return open_from(init->root, path, flags, resolve | RESOLVE_IN_ROOT);
+}
+
+int open_beneath(int directory, const char *path, uint64_t flags)
+{
+	return open_from(directory, path, flags, RESOLVE_BENEATH);
 }
 
 /* A path being walked: `done` has no symlink in it, `left` is yet to come. */
@@ -221,7 +231,7 @@ static int bind_device(struct init *init, const char *path, mode_t mode, dev_t d
 	target = open_or_make(init, path, 0755, false);
 	if (target < 0)
 		return step_failed(init, "openat2", path);
-	result = attach(init, tree, target, path);
+	result = attach_mount(init, tree, target, 0, path);
 	close(target);
 	close(tree);
 	return result;
@@ -281,81 +291,4 @@ int step_make_symlink(struct init *init, const struct step *step)
 	close(parent);
 	errno = error;
 	return result == 0 ? 0 : step_failed(init, "symlinkat", path);
-}
-
-int step_pivot_root(struct init *init, const struct step *step)
-{
-	(void)step;
-	if (fchdir(init->root) != 0)
-		return step_failed(init, "fchdir", init->root_path);
-	/* Old and new root in one place; the umount takes the upper one, the old: pivot_root(2), "pivot_root(".", ".")". */
-	if (sys_pivot_root(".", ".") != 0)
-		return step_failed(init, "pivot_root", init->root_path);
-	if (sys_umount2(".", MNT_DETACH) != 0)
-		return step_failed(init, "umount2", "the old root");
-	if (chdir("/") != 0)
-		return step_failed(init, "chdir", "/");
-	return 0;
-}
-
-int step_change_root(struct init *init, const struct step *step)
-{
-	(void)step;
-	if (fchdir(init->root) != 0 || chroot(".") != 0 || chdir("/") != 0)
-		return step_failed(init, "chroot", init->root_path);
-	return 0;
-}
-
-/* Without pivot_root the host's mounts stay below us: a full /proc or /sys among them would show through to whoever can
- * mount (runc's advisory on --no-pivot). Take each away, or cover it where it can't be. */
-static int hide_host_mount(struct init *init, char *line)
-{
-	char *fields[5], *type = strstr(line, " - ");
-	size_t length = strlen(init->root_path);
-
-	if (type == NULL || (strncmp(type + 3, "proc ", 5) != 0 && strncmp(type + 3, "sysfs ", 6) != 0))
-		return 0;
-	for (int i = 0; i < 5; i++)
-		if ((fields[i] = strsep(&line, " ")) == NULL)
-			return 0;
-	const char *path = fields[4];
-	if (strncmp(path, init->root_path, length) == 0 && (path[length] == '/' || path[length] == '\0'))
-		return 0;
-	if (sys_umount2(path, MNT_DETACH) == 0 || errno == EINVAL || errno == ENOENT)
-		return 0;
-	if (sys_mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0,mode=0") != 0)
-		return step_failed(init, "umount2", path);
-	return 0;
-}
-
-static int hide_host_mounts(struct init *init)
-{
-	FILE *mounts = fopen("/proc/self/mountinfo", "re");
-	char *line = NULL;
-	size_t size = 0;
-	int result = 0;
-
-	if (mounts == NULL)
-		return step_failed(init, "open", "/proc/self/mountinfo");
-	while (result == 0 && getline(&line, &size, mounts) > 0)
-		result = hide_host_mount(init, line);
-	free(line);
-	fclose(mounts);
-	return result;
-}
-
-int step_move_root(struct init *init, const struct step *step)
-{
-	(void)step;
-	if (hide_host_mounts(init) != 0)
-		return -1;
-	if (fchdir(init->root) != 0)
-		return step_failed(init, "fchdir", init->root_path);
-	if (sys_move_mount(init->root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0)
-		return step_failed(init, "move_mount", init->root_path);
-	if (chroot(".") != 0)
-		return step_failed(init, "chroot", init->root_path);
-	if (chdir("/") != 0)
-		return step_failed(init, "chdir", "/");
-	return 0;
 }

@@ -5,6 +5,7 @@ import posix
 PID, COUNT, NAMES = b"LISTEN_PID", b"LISTEN_FDS", b"LISTEN_FDNAMES"
 # What the container's first process is called in its pid namespace; runc says so in any case.
 FIRST = "1"
+LONGEST = 6
 
 
 def inherited() -> "tuple[int, list[str]]":
@@ -16,7 +17,8 @@ def inherited() -> "tuple[int, list[str]]":
     if COUNT not in environment or environment.get(PID) != str(posix.getpid()).encode():
         return 0, []
     count = environment[COUNT]
-    if not count.isdigit() or int(count) == 0:
+    # No leading zero: to sd_listen_fds(3), 010 is 8.
+    if not count.isdigit() or count[:1] == b"0" or len(count) > LONGEST:
         return 0, []
     told = [f"LISTEN_FDS={int(count)}", f"LISTEN_PID={FIRST}"]
     if NAMES in environment:

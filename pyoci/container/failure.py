@@ -61,6 +61,10 @@ MEANINGS = {
     ("write attr", errno.ENOENT): 'the profile of "{subject}" is not loaded',
     ("write attr", errno.EINVAL): 'the security module refuses "{subject}"',
     ("setrlimit", errno.EPERM): "the limit can't be raised that far: CAP_SYS_RESOURCE is missing",
+    (
+        "move_mount proc",
+        errno.EPERM,
+    ): '"{subject}" is in /proc, where only a few files may be covered, and /proc itself by another procfs',
     ("move_mount", errno.ENOTDIR): '"{subject}": a directory and a file can\'t be mounted on each other',
     (
         "mount_setattr",

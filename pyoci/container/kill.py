@@ -24,9 +24,9 @@ def parse_signal(text: str) -> int:
     Raises Error if there is no such signal.
     """
     name = text.upper().removeprefix("SIG")
-    if text.isascii() and text.isdigit():
+    if _is_small(text):
         number = int(text)
-    elif name.startswith(("RTMIN+", "RTMAX-")) and name[6:].isascii() and name[6:].isdigit():
+    elif name.startswith(("RTMIN+", "RTMAX-")) and _is_small(name[6:]):
         number = SIGNALS[name[:5]] + (int(name[6:]) if name[5] == "+" else -int(name[6:]))
     else:
         number = SIGNALS.get(name, -1)
@@ -34,6 +34,11 @@ def parse_signal(text: str) -> int:
     if not 0 <= number < _signal.NSIG:
         raise Error(f'unknown signal "{text}"')
     return number
+
+
+def _is_small(text: str) -> bool:
+    """Digits only, and not more than any signal's number has: int() takes other things, and raises at a few thousand."""
+    return len(text) <= 3 and text.isascii() and text.isdigit()
 
 
 def kill(entry: "Entry", signal: int, *, everything: bool = False) -> None:

@@ -121,7 +121,9 @@ def compile_plan(context: Compilation) -> Plan:
 
     process.compile_limits(context, plan)
     process.compile_scheduling(context, plan)
+    process.open_labels(context, plan)
     sets = process.compile_identity(context, plan)
+    plan.add("close-descriptors", "", start)
     plan.add("ready", "", ONLY_CREATED)
     plan.add("wait-start", "", start)
 

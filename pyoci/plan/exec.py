@@ -41,6 +41,7 @@ def compile_exec(context: "Compilation", entered: int, *, forks: bool) -> Plan:
     devices.compile_console(context, plan, device=False)
     process.compile_limits(context, plan)
     process.compile_scheduling(context, plan)
+    process.open_labels(context, plan)
     sets = process.compile_identity(context, plan)
     plan.add("ready", "", KEEP_REPORTING)
     process.compile_labels(context, plan)

@@ -32,14 +32,28 @@ def check(context: "Compilation", plan: "Plan") -> None:
         plan.warnings.append("/linux/mountLabel: is left out, SELinux is off on this host")
 
 
+def _listed(context: "Compilation") -> "list[tuple[str, str, str]]":
+    """Each label: its pointer, the file below /proc, the text."""
+    process = context.process or {}
+    profile, label = process.get("apparmorProfile"), process.get("selinuxLabel")
+    listed = []
+    if profile and context.host.apparmor:
+        listed.append(("/process/apparmorProfile", "self/attr/apparmor/exec", f"exec {profile}"))
+    if label:
+        listed.append(("/process/selinuxLabel", "self/attr/exec", label))
+    return listed
+
+
+def compile_opening(context: "Compilation", plan: "Plan") -> None:
+    """The files for them are opened while the host's procfs is at hand."""
+    for number, (origin, path, _) in enumerate(_listed(context)):
+        plan.add("open-label", origin, number, path)
+
+
 def compile_exec_labels(context: "Compilation", plan: "Plan") -> None:
     """What the program is confined by, from its execve(2) on."""
-    process = context.process or {}
-    profile = process.get("apparmorProfile")
-    if profile and context.host.apparmor:
-        plan.add("set-label", "/process/apparmorProfile", "self/attr/apparmor/exec", f"exec {profile}")
-    if process.get("selinuxLabel"):
-        plan.add("set-label", "/process/selinuxLabel", "self/attr/exec", process["selinuxLabel"])
+    for number, (origin, _, text) in enumerate(_listed(context)):
+        plan.add("set-label", origin, number, text)
 
 
 def mount_options(context: "Compilation", kind: str) -> "list[str]":

@@ -10,15 +10,8 @@ ATIME, RELATIME, NOATIME, STRICTATIME = 0x70, 0x00, 0x10, 0x20
 REC, UNBINDABLE, PRIVATE, SLAVE, SHARED = 0x4000, 1 << 17, 1 << 18, 1 << 19, 1 << 20
 
 # csrc/mounts.h
-BIND_RECURSIVE, ORDINARY_DIRECTORY, INHERIT_MODE, FROM_HOST, IDMAP, COPY_UP, NO_FOLLOW = (
-    1,
-    2,
-    4,
-    8,
-    16,
-    32,
-    64,
-)
+BIND_RECURSIVE, ORDINARY_DIRECTORY, INHERIT_MODE, FROM_HOST = 1, 2, 4, 8
+IDMAP, COPY_UP, NO_FOLLOW, IN_PROC = 16, 32, 64, 128
 
 # option: (kind, ...)
 #   "attribute", set, clear     of this mount        "all", set, clear   of this mount and those below it

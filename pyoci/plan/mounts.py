@@ -8,6 +8,7 @@ from pyoci.plan.mount_options import (
     COPY_UP,
     FROM_HOST,
     IDMAP,
+    IN_PROC,
     INHERIT_MODE,
     NO_FOLLOW,
     OPTIONS,
@@ -181,6 +182,16 @@ def _check_proc(mount: Mount) -> None:
         )
 
 
+def _place_flags(mount: Mount) -> int:
+    """What the init has to know of the place that it mounts on."""
+    if mount.destination.removeprefix("/proc/") in PROC_ENTRIES:
+        return IN_PROC
+    ordinary = mount.destination in ("/proc", "/sys") or (
+        mount.bind is None and mount.type in ("proc", "sysfs")
+    )
+    return ORDINARY_DIRECTORY if ordinary else 0
+
+
 def _compile_remount(plan: "Plan", mount: Mount) -> None:
     plan.add(
         "remount",
@@ -198,7 +209,7 @@ def _compile_remount(plan: "Plan", mount: Mount) -> None:
 
 
 def _compile_bind(context: "Compilation", plan: "Plan", mount: Mount) -> None:
-    flags = mount.bind or 0
+    flags = (mount.bind or 0) | _place_flags(mount)
     if mount.no_follow:
         flags |= NO_FOLLOW
     if _needs_host(context, mount):
@@ -260,7 +271,7 @@ def _maps(context: "Compilation", mount: Mount) -> "tuple[str, str] | None":
 
 
 def _compile_filesystem(context: "Compilation", plan: "Plan", mount: Mount) -> None:
-    flags = ORDINARY_DIRECTORY if mount.type in ("proc", "sysfs") else 0
+    flags = _place_flags(mount)
     if mount.type == "tmpfs" and not any(option.startswith("mode=") for option in mount.data):
         flags |= INHERIT_MODE
     data = mount.data

@@ -51,6 +51,14 @@ def check_labels(context: "Compilation", plan: "Plan") -> None:
         labels.check(context, plan)
 
 
+def open_labels(context: "Compilation", plan: "Plan") -> None:
+    """What process.apparmorProfile and process.selinuxLabel will be written to."""
+    if _has_labels(context):
+        from pyoci.plan import labels
+
+        labels.compile_opening(context, plan)
+
+
 def compile_labels(context: "Compilation", plan: "Plan") -> None:
     """process.apparmorProfile and process.selinuxLabel: as late as can be, they are for the program."""
     if _has_labels(context):

@@ -208,6 +208,8 @@ def test_any_config_has_its_steps_in_the_order_of_a_containers_life(
         plan, places(plan, "no-new-privileges"), places(plan, "ready"), filtered, places(plan, "execute")
     )
     assert_order(plan, places(plan, "wait-start"), started, filtered, places(plan, "execute"))
+    # What is opened after these would be held while the container waits.
+    assert places(plan, "close-descriptors") == [place - 1 for place in places(plan, "ready")]
     assert len(places(plan, "ready")) == len(places(plan, "wait-start")) == 1
     assert ("execute" in names(plan)) == ("process" in document)
     if "process" in document:
@@ -531,6 +533,18 @@ def test_a_sys_admin_of_the_containers_own_is_not_taken_with_the_kept_one() -> N
 
 
 # Hooks.
+
+
+def test_the_files_for_labels_are_opened_before_the_identity_and_written_for_the_program() -> None:
+    facts = Host(EVERYTHING, layout.read(V2), [], apparmor=True, selinux=True)
+    document = config(process={"apparmorProfile": "profile", "selinuxLabel": "a:b:c:s0"})
+    plan = compiled(document, facts)
+    assert arguments(plan, "open-label") == [(0, "self/attr/apparmor/exec"), (1, "self/attr/exec")]
+    assert arguments(plan, "set-label") == [(0, "exec profile"), (1, "a:b:c:s0")]
+    assert_order(
+        plan, places(plan, "fork", "pivot-root"), places(plan, "open-label"), places(plan, "set-user")
+    )
+    assert_order(plan, places(plan, "wait-start"), places(plan, "set-label"), places(plan, "execute"))
 
 
 def test_hooks_get_their_state_around_the_pid_and_the_hosts_environment_if_they_name_none() -> None:

@@ -1,0 +1,126 @@
+/* Where a mount goes. */
+#include "mounts.h"
+#include "syscalls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+enum { PROC_ROOT_INO = 1 }; /* linux/proc_ns.h */
+
+/* /proc and /sys must be ordinary directories: a symlink there turns the mount, and what is written through it later,
+ * elsewhere (CVE-2019-19921, CVE-2023-28642, CVE-2025-54867). */
+int open_mount_target(struct init *init, const char *path, uint32_t flags, bool is_directory)
+{
+	int target = open_or_make(init, path, 0755, is_directory);
+
+	if (target >= 0 && (flags & MOUNT_ORDINARY_DIRECTORY)) {
+		close(target);
+		target = open_in_root(init, path, O_PATH | O_DIRECTORY | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
+	}
+	return target < 0 ? step_failed(init, "openat2", path) : target;
+}
+
+int attach(struct init *init, int tree, int target, const char *subject)
+{
+	if (sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
+		return step_failed(init, "move_mount", subject);
+	return 0;
+}
+
+static const struct {
+	const char *path;
+	long magic;
+} places[] = { [KEPT_PROC] = { "/proc", PROC_SUPER_MAGIC }, [KEPT_SYS] = { "/sys", SYSFS_MAGIC } };
+enum { PLACES = sizeof(places) / sizeof(*places) };
+
+static bool is_filesystem(int fd, long magic)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == magic;
+}
+
+static bool is_whole_procfs(int tree)
+{
+	struct stat st;
+
+	return is_filesystem(tree, PROC_SUPER_MAGIC) && fstat(tree, &st) == 0 && st.st_ino == PROC_ROOT_INO;
+}
+
+/* Of a root filesystem that others have too /proc may soon be another directory: what was mounted is what will be hidden
+ * (CVE-2019-19921). */
+static int keep(struct init *init, int tree, const char *path)
+{
+	for (int i = 0; i < PLACES; i++) {
+		if (strcmp(path, places[i].path) != 0)
+			continue;
+		if (init->kept[i] >= 0)
+			close(init->kept[i]);
+		init->kept[i] = -1;
+		if (!is_filesystem(tree, places[i].magic))
+			continue;
+		init->kept[i] = fcntl(tree, F_DUPFD_CLOEXEC, 0);
+		if (init->kept[i] < 0)
+			return step_failed(init, "fcntl", path);
+	}
+	return 0;
+}
+
+int open_to_hide(const struct init *init, const char *path)
+{
+	for (int i = 0; i < PLACES && strstr(path, "/..") == NULL; i++) {
+		size_t length = strlen(places[i].path);
+		const char *below = path + length;
+
+		if (init->kept[i] < 0 || strncmp(path, places[i].path, length) != 0 || *below != '/')
+			continue;
+		below += strspn(below, "/");
+		if (*below)
+			return open_beneath(init->kept[i], below, O_PATH);
+	}
+	return open_in_root(init, path, O_PATH, 0);
+}
+
+/* The container's /proc, or the directory that it is going to be on. */
+static bool find_proc(const struct init *init, struct stat *proc)
+{
+	int fd = init->kept[KEPT_PROC];
+	bool found;
+
+	if (fd >= 0)
+		return fstat(fd, proc) == 0;
+	fd = open_in_root(init, "/proc", O_PATH | O_NOFOLLOW, 0);
+	found = fd >= 0 && fstat(fd, proc) == 0;
+	if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+/* Programs and security modules trust what they find in /proc. The image's symlinks, and "..", lead there too: so it is not
+ * the path that is looked at but what it led to (CVE-2019-16884, CVE-2019-19921). */
+static int check_target(struct init *init, int tree, int target, uint32_t flags, const char *path)
+{
+	struct stat there, proc;
+
+	if ((flags & MOUNT_IN_PROC) || !find_proc(init, &proc))
+		return 0;
+	if (fstat(target, &there) != 0)
+		return step_failed(init, "fstat", path);
+	if (there.st_dev != proc.st_dev)
+		return 0;
+	if (there.st_ino == proc.st_ino ? is_whole_procfs(tree) : !is_filesystem(target, PROC_SUPER_MAGIC))
+		return 0;
+	errno = EPERM;
+	return step_failed(init, "move_mount proc", path);
+}
+
+int attach_mount(struct init *init, int tree, int target, uint32_t flags, const char *path)
+{
+	if (check_target(init, tree, target, flags, path) != 0 || attach(init, tree, target, path) != 0)
+		return -1;
+	return keep(init, tree, path);
+}
