@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -346,6 +347,26 @@ def test_a_hook_that_can_not_be_is_an_error(
     runtime: Runtime, bundle: MakeBundle, entry: Any, kind: str
 ) -> None:
     runtime.fails("create", "--bundle", bundle(hooks={kind: [entry]}), new_id())
+
+
+@pytest.mark.parametrize("kind", ALL_HOOKS)
+@pytest.mark.peers_differ(crun="has 0022 in startContainer", runc="has 0022 in startContainer")
+def test_hooks_have_the_callers_umask(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
+) -> None:
+    """The specification is silent; what a hook writes isn't for everybody."""
+    there = "/out" if kind == "startContainer" else str(tmp_path)
+    here = bundle(
+        hooks={kind: [hook(f"umask >{there}/umask")]},
+        mounts=mounts(bound(tmp_path, "/out")),
+        process={"args": ["true"]},
+    )
+    before = os.umask(0o026)
+    try:
+        runtime.output(here)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "umask").read_text() == "0026\n"
 
 
 @pytest.mark.shows("hooks.env")
