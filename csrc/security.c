@@ -81,6 +81,7 @@ int step_load_seccomp(struct init *init, const struct step *step)
 	if (program.filter == NULL)
 		return step_failed(init, "malloc", "the program");
 	memcpy(program.filter, bytes->data, bytes->length);
+	take_umask(init); /* the filter may forbid it */
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned int)step->args[1].l, &program) != 0)
 		return step_failed(init, "seccomp", "the program");
 	return 0;
