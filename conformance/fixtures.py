@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from .runtime import Runtime
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 MakeBundle = Callable[..., Path]
+Compile = Callable[[str], Path]
 
 PEERS_DIFFER = "peers_differ(crun=REASON, runc=REASON): the specification or pyoci's own promise, not theirs"
 
@@ -124,3 +126,22 @@ def reachable(pytestconfig: pytest.Config) -> Iterator[MakeBundle]:
 def sleeper(bundle: MakeBundle) -> Path:
     """A bundle whose program sleeps for longer than any test takes."""
     return bundle(process={"args": ["sleep", "1000"]})
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
+    """Build a program of conformance/programs, once; it needs no libraries, so it runs in any root filesystem."""
+    directory = tmp_path_factory.mktemp("programs")
+
+    def build(name: str) -> Path:
+        program = directory / name
+        if program.exists():
+            return program
+        if shutil.which("cc") is None:
+            pytest.skip("the host has no C compiler")
+        source = Path(__file__).parent / f"programs/{name}.c"
+        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread"]
+        subprocess.run(["cc", *flags, source, "-o", program], check=True)
+        return program
+
+    return build
