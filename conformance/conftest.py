@@ -6,6 +6,7 @@ from . import fixtures, statements
 from .fixtures import (  # noqa: F401
     bundle,
     compiled,
+    enclosed,
     reachable,
     runtime,
     runtime_file,

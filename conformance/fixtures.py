@@ -19,6 +19,7 @@ import pytest
 
 from . import host
 from .bundles import make_bundle
+from .namespace_holders import holder
 from .peers import legacy_hierarchies
 from .runtime import Runtime
 
@@ -93,6 +94,18 @@ def shared_runtime(runtime_file: Path, tmp_path_factory: pytest.TempPathFactory)
     """The same for a module whose tests all look at one container."""
     with leaving_nothing(runtime_file, tmp_path_factory.mktemp("shared") / "root") as driver:
         yield driver
+
+
+@pytest.fixture
+def enclosed(runtime: Runtime) -> Iterator[tuple[Runtime, int]]:
+    """The runtime in uts, ipc and network namespaces that stand for the host's, and a process that holds them.
+
+    A runtime that changes its host by mistake harms nobody there.
+    """
+    with holder("uts", "ipc", "network") as pid:
+        enclosed = Runtime(runtime.path, runtime.root)
+        enclosed.command = ["nsenter", "--target", str(pid), "--uts", "--ipc", "--net", *runtime.command]
+        yield enclosed, pid
 
 
 def bundle_factory(base: Path, runtime: Path) -> MakeBundle:
