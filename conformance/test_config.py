@@ -137,6 +137,57 @@ def test_what_is_not_known_is_ignored(runtime: Runtime, bundle: MakeBundle) -> N
     runtime.output(here)
 
 
+WRONG_TYPES: list[tuple[str, Any]] = [
+    ("root", []),
+    ("root", "rootfs"),
+    ("mounts", {}),
+    ("mounts", "proc"),
+    ("mounts", ["/proc"]),
+    ("process", []),
+    ("process", "sh"),
+    ("process/user", 0),
+    ("process/rlimits", {}),
+    ("process/capabilities", "CAP_KILL"),
+    ("process/scheduler", "SCHED_BATCH"),
+    ("process/ioPriority", 3),
+    ("process/consoleSize", "80x24"),
+    ("hooks", []),
+    ("hooks/prestart", {"path": "/bin/true"}),
+    ("hooks/poststop", "/bin/true"),
+    ("linux", []),
+    ("linux", "linux"),
+    ("linux/namespaces", {"pid": {}}),
+    ("linux/namespaces", ["pid"]),
+    ("linux/uidMappings", {}),
+    ("linux/timeOffsets", []),
+    ("linux/devices", {}),
+    ("linux/devices", ["/dev/null"]),
+    ("linux/cgroupsPath", 5),
+    ("linux/resources", []),
+    ("linux/memoryPolicy", "MPOL_LOCAL"),
+    ("linux/personality", []),
+    ("linux/sysctl", []),
+    ("linux/seccomp", "SCMP_ACT_ALLOW"),
+]
+
+
+@pytest.mark.refuses("values")
+@pytest.mark.parametrize(("path", "value"), WRONG_TYPES)
+@pytest.mark.peers_differ(crun="takes some of them", runc="takes some of them")
+def test_a_value_of_the_wrong_type_is_an_error(
+    runtime: Runtime, bundle: MakeBundle, path: str, value: Any
+) -> None:
+    here = bundle(process={"args": ["true"]})
+    document = json.loads((here / "config.json").read_text())
+    *way, name = path.split("/")
+    place = document
+    for step in way:
+        place = place.setdefault(step, {})
+    place[name] = value
+    (here / "config.json").write_text(json.dumps(document))
+    refused(runtime, here)
+
+
 JSON = {
     "empty": b"",
     "cut": b'{"ociVersion": "1.0.0"',

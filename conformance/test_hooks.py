@@ -178,7 +178,6 @@ def test_the_namespaces_are_there_for_hooks_to_furnish(
 
 
 @pytest.mark.shows("hooks.createContainer")
-@pytest.mark.peers_differ(crun="mounts nothing before it")
 def test_the_mounts_are_there_when_createcontainer_hooks_run(
     runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:

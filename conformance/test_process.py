@@ -269,6 +269,14 @@ def test_the_environment_is_exactly_the_configs(runtime: Runtime, bundle: MakeBu
     assert shown == "".join(f"{entry}\0" for entry in environment)
 
 
+@pytest.mark.shows("process.env")
+@pytest.mark.parametrize("env", [[], None])
+@pytest.mark.peers_differ(crun="adds HOME", runc="adds HOME")
+def test_without_an_environment_there_is_none(runtime: Runtime, bundle: MakeBundle, env: Any) -> None:
+    pid = launched(runtime, bundle, args=["/bin/sleep", "1000"], env=env)
+    assert Path(f"/proc/{pid}/environ").read_bytes() == b""
+
+
 @pytest.mark.shows("process.args")
 def test_the_program_is_looked_up_in_the_containers_path(runtime: Runtime, bundle: MakeBundle) -> None:
     here = bundle(process={"args": ["tool"], "env": ["PATH=/nowhere:/special"]})
@@ -278,6 +286,19 @@ def test_the_program_is_looked_up_in_the_containers_path(runtime: Runtime, bundl
     tool.chmod(0o755)
     done = runtime.run(here)
     assert (done.code, done.stdout) == (0, "found\n"), done
+
+
+@pytest.mark.shows("process.args")
+@pytest.mark.parametrize("name", ["./tool", "../special/tool", "/special/tool"])
+def test_a_name_with_a_slash_is_a_path_from_the_working_directory(
+    runtime: Runtime, bundle: MakeBundle, name: str
+) -> None:
+    here = bundle(process={"args": [name], "cwd": "/special", "env": ["PATH=/bin"]})
+    tool = here / "rootfs/special/tool"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho found\n")
+    tool.chmod(0o755)
+    assert runtime.output(here) == "found\n"
 
 
 @pytest.mark.shows("process.args")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from . import host
-from .bundles import namespaces
+from .bundles import bound, mounts, namespaces
 from .fixtures import Compile, MakeBundle
 from .runtime import Runtime
 from .test_mounts import refused
@@ -450,6 +450,43 @@ def test_a_filter_that_allows_little_lets_the_program_start(
         names += ["capset", "prctl"]  # the filter is loaded by a privilege that has to go afterwards
     profile = {"defaultAction": f"SCMP_ACT_{default}", "syscalls": [rule("ALLOW", *names)]}
     assert outcomes(profile, "getppid", process={"noNewPrivileges": no_new_privileges}) == [PERMITTED]
+
+
+@pytest.mark.shows("linux.seccomp")
+@pytest.mark.peers_differ(crun="does more under the filter")
+def test_what_the_runtime_does_itself_is_not_under_the_filter(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    names = """mount umount2 pivot_root chroot open_tree move_mount fsopen mount_setattr mknod mknodat mkdir mkdirat
+        symlinkat sethostname setdomainname unshare setns setsid setresuid setresgid setgroups chdir fchdir
+        setrlimit sched_setattr ioprio_set personality set_mempolicy keyctl umask chown fchown openat2"""
+    touch = {"path": "/bin/touch", "args": ["touch", "/tmp/hook"]}
+    here = bundle(
+        hostname="host-1",
+        process={
+            "args": ["sleep", "1000"],
+            "cwd": "/dev",
+            "user": {"uid": 5, "gid": 6, "additionalGids": [7], "umask": 0o27},
+            "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}],
+            "scheduler": {"policy": "SCHED_BATCH"},
+            "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0},
+            "noNewPrivileges": True,
+        },
+        hooks={"startContainer": [touch]},
+        mounts=mounts(bound(tmp_path, "/tmp")),
+        linux={
+            "seccomp": allowing(rule("KILL_PROCESS", *names.split())),
+            "personality": {"domain": "LINUX"},
+            "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0"},
+            "devices": [{"path": "/dev/mine", "type": "p"}],
+            "sysctl": {"net.ipv4.ip_forward": "1"},
+        },
+    )
+    tmp_path.chmod(0o777)
+    pid = runtime.pid(runtime.launch(here))
+    assert host.status(pid)["Seccomp"] == "2"
+    assert Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    assert (tmp_path / "hook").exists()
 
 
 @pytest.mark.refuses("linux.seccomp")
