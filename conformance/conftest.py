@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 from . import fixtures, statements
-from .fixtures import bundle, reachable, runtime, runtime_file, shared_runtime, sleeper  # noqa: F401
+from .fixtures import (  # noqa: F401
+    bundle,
+    compiled,
+    enclosed,
+    reachable,
+    runtime,
+    runtime_file,
+    shared_runtime,
+    sleeper,
+)
 
 COVERED: pytest.StashKey[dict[str, set[str]]] = pytest.StashKey()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,12 +19,14 @@ import pytest
 
 from . import host
 from .bundles import make_bundle
+from .namespace_holders import holder
 from .peers import legacy_hierarchies
 from .runtime import Runtime
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 MakeBundle = Callable[..., Path]
+Compile = Callable[[str], Path]
 
 PEERS_DIFFER = "peers_differ(crun=REASON, runc=REASON): the specification or pyoci's own promise, not theirs"
 
@@ -98,6 +101,18 @@ def shared_runtime(runtime_file: Path, tmp_path_factory: pytest.TempPathFactory)
         yield driver
 
 
+@pytest.fixture
+def enclosed(runtime: Runtime) -> Iterator[tuple[Runtime, int]]:
+    """The runtime in uts, ipc and network namespaces that stand for the host's, and a process that holds them.
+
+    A runtime that changes its host by mistake harms nobody there.
+    """
+    with holder("uts", "ipc", "network") as pid:
+        enclosed = Runtime(runtime.path, runtime.root)
+        enclosed.command = ["nsenter", "--target", str(pid), "--uts", "--ipc", "--net", *runtime.command]
+        yield enclosed, pid
+
+
 def bundle_factory(base: Path, runtime: Path) -> MakeBundle:
     """What the `bundle` fixture gives, for bundles in the directory `base`."""
 
@@ -129,3 +144,22 @@ def reachable(pytestconfig: pytest.Config) -> Iterator[MakeBundle]:
 def sleeper(bundle: MakeBundle) -> Path:
     """A bundle whose program sleeps for longer than any test takes."""
     return bundle(process={"args": ["sleep", "1000"]})
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
+    """Build a program of conformance/programs, once; it needs no libraries, so it runs in any root filesystem."""
+    directory = tmp_path_factory.mktemp("programs")
+
+    def build(name: str) -> Path:
+        program = directory / name
+        if program.exists():
+            return program
+        if shutil.which("cc") is None:
+            pytest.skip("the host has no C compiler")
+        source = Path(__file__).parent / f"programs/{name}.c"
+        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread"]
+        subprocess.run(["cc", *flags, source, "-o", program], check=True)
+        return program
+
+    return build

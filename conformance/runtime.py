@@ -106,8 +106,9 @@ class Runtime:
         container = new_id()
         with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
             command = [*self.command, "create", "--bundle", str(bundle), *flags, container]
-            streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
-            code = subprocess.run(command, timeout=TIMEOUT_S, **streams).returncode
+            code = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, timeout=TIMEOUT_S
+            ).returncode
             if code == 0:
                 self("start", container)
                 self.await_status(container, "stopped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from .bundles import namespaces
 from .fixtures import MakeBundle
+from .namespace_holders import holder
 from .runtime import Runtime, new_id
 from .test_mounts import refused
 
@@ -55,7 +57,7 @@ def test_annotations_that_are_no_strings_are_errors(
 
 
 @pytest.mark.shows("hostname", "domainname")
-@pytest.mark.peers_differ(crun="is too old for the domain", runc="is too old for the domain")
+@pytest.mark.peers_differ(runc="is too old for the domain")
 def test_the_names_are_the_configs(runtime: Runtime, bundle: MakeBundle) -> None:
     script = "cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname"
     here = bundle(hostname="host-1", domainname="example.org", process={"args": ["sh", "-c", script]})
@@ -72,7 +74,7 @@ def test_without_a_name_it_is_the_hosts(runtime: Runtime, bundle: MakeBundle, gi
 @pytest.mark.refuses("hostname", "domainname")
 @pytest.mark.parametrize("name", ["hostname", "domainname"])
 @pytest.mark.parametrize("value", ["x" * 65, 5, ["x"]])
-@pytest.mark.peers_differ(crun="is too old for the domain", runc="is too old for the domain")
+@pytest.mark.peers_differ(crun="takes what isn't a string", runc="is too old for the domain")
 def test_a_name_that_can_not_be_is_an_error(
     runtime: Runtime, bundle: MakeBundle, name: str, value: Any
 ) -> None:
@@ -81,12 +83,44 @@ def test_a_name_that_can_not_be_is_an_error(
 
 @pytest.mark.refuses("hostname", "domainname")
 @pytest.mark.parametrize("name", ["hostname", "domainname"])
-@pytest.mark.peers_differ(crun="changes the host's", runc="is too old for the domain")
-def test_a_name_without_a_uts_namespace_is_an_error(runtime: Runtime, bundle: MakeBundle, name: str) -> None:
-    before = Path(f"/proc/sys/kernel/{name}").read_text()
-    names = {"hostname": None} | {name: "other"}
-    refused(runtime, bundle(**names, linux={"namespaces": namespaces("uts")}))
-    assert Path(f"/proc/sys/kernel/{name}").read_text() == before
+@pytest.mark.parametrize("listed", ["no uts namespace", "a path to the runtime's own"])
+@pytest.mark.peers_differ(
+    crun="changes the host's", runc="changes the host's by a path, is too old for the domain"
+)
+def test_a_name_for_the_hosts_uts_namespace_is_an_error(
+    enclosed: tuple[Runtime, int], bundle: MakeBundle, name: str, listed: str
+) -> None:
+    runtime, pid = enclosed
+    before = name_in(pid, name)
+    spaces = namespaces("uts") if listed == "no uts namespace" else namespaces(uts=f"/proc/{pid}/ns/uts")
+    refused(runtime, bundle(**{"hostname": None, name: "other"}, linux={"namespaces": spaces}))
+    assert name_in(pid, name) == before
+
+
+@pytest.mark.shows("hostname", "domainname")
+@pytest.mark.peers_differ(runc="is too old for the domain")
+def test_a_uts_namespace_that_is_joined_gets_the_names(runtime: Runtime, bundle: MakeBundle) -> None:
+    with holder("uts") as pid:
+        names = {"hostname": "host-1", "domainname": "example.org"}
+        linux = {"namespaces": namespaces(uts=f"/proc/{pid}/ns/uts")}
+        runtime.output(bundle(**names, process={"args": ["true"]}, linux=linux))
+        assert {name: name_in(pid, name) for name in names} == names
+
+
+@pytest.mark.shows("hostname")
+def test_the_name_that_the_hosts_uts_namespace_has_is_no_error(
+    enclosed: tuple[Runtime, int], bundle: MakeBundle
+) -> None:
+    """Engines give the containers of a pod its name, and the pod's may be the host's."""
+    runtime, pid = enclosed
+    linux = {"namespaces": namespaces(uts=f"/proc/{pid}/ns/uts")}
+    runtime.output(bundle(hostname=name_in(pid, "hostname"), process={"args": ["true"]}, linux=linux))
+
+
+def name_in(pid: int, name: str) -> str:
+    """A name in the uts namespace of a process."""
+    enter = ["nsenter", "--target", str(pid), "--uts", "cat", f"/proc/sys/kernel/{name}"]
+    return subprocess.run(enter, capture_output=True, text=True, check=True).stdout.rstrip("\n")
 
 
 @pytest.mark.shows("extensibility")
@@ -101,6 +135,57 @@ def test_what_is_not_known_is_ignored(runtime: Runtime, bundle: MakeBundle) -> N
         annotations={"org.opencontainers.unknown": "x"},
     )
     runtime.output(here)
+
+
+WRONG_TYPES: list[tuple[str, Any]] = [
+    ("root", []),
+    ("root", "rootfs"),
+    ("mounts", {}),
+    ("mounts", "proc"),
+    ("mounts", ["/proc"]),
+    ("process", []),
+    ("process", "sh"),
+    ("process/user", 0),
+    ("process/rlimits", {}),
+    ("process/capabilities", "CAP_KILL"),
+    ("process/scheduler", "SCHED_BATCH"),
+    ("process/ioPriority", 3),
+    ("process/consoleSize", "80x24"),
+    ("hooks", []),
+    ("hooks/prestart", {"path": "/bin/true"}),
+    ("hooks/poststop", "/bin/true"),
+    ("linux", []),
+    ("linux", "linux"),
+    ("linux/namespaces", {"pid": {}}),
+    ("linux/namespaces", ["pid"]),
+    ("linux/uidMappings", {}),
+    ("linux/timeOffsets", []),
+    ("linux/devices", {}),
+    ("linux/devices", ["/dev/null"]),
+    ("linux/cgroupsPath", 5),
+    ("linux/resources", []),
+    ("linux/memoryPolicy", "MPOL_LOCAL"),
+    ("linux/personality", []),
+    ("linux/sysctl", []),
+    ("linux/seccomp", "SCMP_ACT_ALLOW"),
+]
+
+
+@pytest.mark.refuses("values")
+@pytest.mark.parametrize(("path", "value"), WRONG_TYPES)
+@pytest.mark.peers_differ(crun="takes some of them", runc="takes some of them")
+def test_a_value_of_the_wrong_type_is_an_error(
+    runtime: Runtime, bundle: MakeBundle, path: str, value: Any
+) -> None:
+    here = bundle(process={"args": ["true"]})
+    document = json.loads((here / "config.json").read_text())
+    *way, name = path.split("/")
+    place = document
+    for step in way:
+        place = place.setdefault(step, {})
+    place[name] = value
+    (here / "config.json").write_text(json.dumps(document))
+    refused(runtime, here)
 
 
 JSON = {

@@ -129,6 +129,19 @@ def test_in_a_user_namespace_the_hosts_devices_are_lent(runtime: Runtime, reacha
     assert "there" in runtime.output(here)
 
 
+@pytest.mark.shows("linux.devices.userns")
+@pytest.mark.peers_differ(runc="can't make a FIFO there")
+def test_in_a_user_namespace_owners_are_the_containers(runtime: Runtime, reachable: MakeBundle) -> None:
+    linux = {
+        "namespaces": [*namespaces(), {"type": "user"}],
+        "uidMappings": MAPPING,
+        "gidMappings": MAPPING,
+        "devices": [{"path": "/dev/fifo", "type": "p", "uid": 5, "gid": 6, "fileMode": 0o640}],
+    }
+    here = reachable(process=shell("stat -c '%F %u %g %a' /dev/fifo"), linux=linux)
+    assert runtime.output(here) == "fifo 5 6 640\n"
+
+
 @pytest.mark.refuses("linux.devices.userns")
 @pytest.mark.peers_differ(crun="makes an empty file", runc="makes an empty file")
 def test_in_a_user_namespace_a_device_that_the_host_has_not_is_an_error(

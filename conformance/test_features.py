@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from .bundles import merged, mounts
 from .fixtures import MakeBundle
 from .namespace_holders import FILES
 from .runtime import Runtime
-from .test_mounts import tmpfs
+from .test_mounts import bind, tmpfs
 
 # Options that take more than being listed.
 SPECIAL = {"bind", "rbind", "remount", "idmap", "ridmap", "src-nofollow", "dest-nofollow", "copy-symlink"}
@@ -104,6 +106,33 @@ def test_seccomps_words_are_known(runtime: Runtime, bundle: MakeBundle, features
         profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule], "flags": flags}
         runtime.output(bundle(process={"args": ["true"]}, linux={"seccomp": profile}))
     assert set(told["supportedFlags"]) <= set(told["knownFlags"])
+
+
+@pytest.mark.shows("features.linux")
+def test_seccomps_architectures_are_known(
+    runtime: Runtime, bundle: MakeBundle, features: dict[str, Any]
+) -> None:
+    told = features["linux"]["seccomp"]
+    if not told["enabled"]:
+        pytest.skip("this runtime has no seccomp")
+    assert told["archs"]
+    for name in told["archs"]:
+        profile = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": [name]}
+        done = runtime.run(bundle(process={"args": ["true"]}, linux={"seccomp": profile}))
+        # One filter can't be for both byte orders, which may be told; none is unknown.
+        assert done.code == 0 or not re.search("unknown|not known|invalid", done.stderr), done
+
+
+@pytest.mark.shows("features.linux")
+def test_ids_of_mounts_can_be_mapped(
+    runtime: Runtime, bundle: MakeBundle, features: dict[str, Any], tmp_path: Path
+) -> None:
+    if not features["linux"].get("mountExtensions", {}).get("idmap", {}).get("enabled"):
+        pytest.skip("this runtime doesn't say that it maps the ids of mounts")
+    ids = [{"containerID": 0, "hostID": 7000, "size": 1}]
+    mapped = bind(tmp_path, "/tmp", "idmap") | {"uidMappings": ids, "gidMappings": ids}
+    here = bundle(process={"args": ["stat", "-c", "%u", "/tmp"]}, mounts=mounts(mapped))
+    assert runtime.output(here) == "7000\n"
 
 
 @pytest.mark.shows("features.linux")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from .bundles import bound, mounts
+from . import host
+from .bundles import DEFAULT_CONFIG, bound, mounts
 from .fixtures import MakeBundle
+from .namespace_holders import FILES
 from .runtime import Runtime, new_id
 
 HOST_HOOKS = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
@@ -74,7 +77,7 @@ class Recorded:
     "hooks.poststart",
     "hooks.poststop",
 )
-@pytest.mark.peers_differ(runc="runs poststart at create")
+@pytest.mark.peers_differ(runc="runs poststart at create", crun="runs poststart before startContainer")
 def test_all_kinds_of_hooks_run_in_their_order(runtime: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
     recorded = Recorded(bundle, tmp_path / "out", {})
     container = runtime.create(recorded.bundle)
@@ -155,6 +158,49 @@ def test_hooks_run_in_the_namespaces_of_the_table(
             inside if kind in ("createContainer", "startContainer") else Path("/proc/self/ns/net").readlink()
         )
         assert (tmp_path / f"out/{kind}.net").read_text().strip() == str(expected), kind
+
+
+# The pid that a hook is told, on its standard input.
+READ_PID = """pid=$(tr -d ' \\n' | sed -E 's/.*"pid":([0-9]+).*/\\1/')"""
+
+
+@pytest.mark.shows("hooks.prestart", "hooks.createRuntime")
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime"])
+def test_the_namespaces_are_there_for_hooks_to_furnish(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
+) -> None:
+    """As engines do it with networks; and the root isn't the container's yet."""
+    kinds = " ".join(FILES[name] for name in ("network", "ipc", "uts", "pid", "mount"))
+    script = f"{READ_PID}; for kind in {kinds}; do readlink /proc/$pid/ns/$kind; done >{tmp_path}/seen"
+    pid = runtime.pid(runtime.create(bundle(hooks={kind: [hook(script)]})))
+    seen = (tmp_path / "seen").read_text().split()
+    assert seen == [os.readlink(f"/proc/{pid}/ns/{name}") for name in kinds.split()]
+
+
+@pytest.mark.shows("hooks.createContainer")
+def test_the_mounts_are_there_when_createcontainer_hooks_run(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    """And the root isn't the container's yet: they lie below the root filesystem."""
+    here = bundle(hooks={"createContainer": [hook(f"cat /proc/self/mountinfo >{tmp_path}/seen")]})
+    runtime.create(here)
+    points = [line.split(" ")[4] for line in (tmp_path / "seen").read_text().splitlines()]
+    for mount in DEFAULT_CONFIG["mounts"]:
+        if mount["type"] != "cgroup":
+            assert f"{here}/rootfs{mount['destination']}" in points
+
+
+@pytest.mark.shows("hooks.poststop")
+def test_poststop_hooks_run_when_the_container_is_gone(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    script = f"find {host.CGROUPS} -name '*{host.TAG}*' >{tmp_path}/seen"
+    container = runtime.launch(
+        bundle(hooks={"poststop": [hook(script)]}, process={"args": ["sleep", "1000"]})
+    )
+    assert any(container in path for path in host.cgroups())
+    runtime("delete", "--force", container)
+    assert container not in (tmp_path / "seen").read_text()
 
 
 @pytest.mark.shows("hooks.args", "hooks.env")
@@ -274,6 +320,7 @@ def test_a_create_that_hangs_in_a_hook_is_ended_by_a_forced_delete(
 
 @pytest.mark.shows("hooks.timeout")
 @pytest.mark.parametrize("kind", CREATE_HOOKS)
+@pytest.mark.peers_differ(runc="runs poststart at create")
 def test_a_hook_that_ends_in_time_is_no_error(
     runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
 ) -> None:
@@ -302,6 +349,7 @@ def test_with_a_hook_that_takes_too_long_its_children_end(
 
 @pytest.mark.shows("hooks.path")
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer", "startContainer"])
+@pytest.mark.peers_differ(crun="doesn't wait for startContainer")
 def test_a_path_resolves_in_the_namespace_of_the_table(
     runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
 ) -> None:
@@ -346,6 +394,26 @@ def test_a_hook_that_can_not_be_is_an_error(
     runtime: Runtime, bundle: MakeBundle, entry: Any, kind: str
 ) -> None:
     runtime.fails("create", "--bundle", bundle(hooks={kind: [entry]}), new_id())
+
+
+@pytest.mark.parametrize("kind", ALL_HOOKS)
+@pytest.mark.peers_differ(crun="has 0022 in startContainer", runc="has 0022 in startContainer")
+def test_hooks_have_the_callers_umask(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
+) -> None:
+    """The specification is silent; what a hook writes isn't for everybody."""
+    there = "/out" if kind == "startContainer" else str(tmp_path)
+    here = bundle(
+        hooks={kind: [hook(f"umask >{there}/umask")]},
+        mounts=mounts(bound(tmp_path, "/out")),
+        process={"args": ["true"]},
+    )
+    before = os.umask(0o026)
+    try:
+        runtime.output(here)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "umask").read_text() == "0026\n"
 
 
 @pytest.mark.shows("hooks.env")

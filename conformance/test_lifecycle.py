@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,17 @@ from . import host
 from .bundles import bound, mounts
 from .fixtures import MakeBundle
 from .runtime import Runtime, new_id
+
+# What shows only when most of a container is made already.
+LATE: dict[str, dict[str, Any]] = {
+    "a kernel parameter": {"linux": {"sysctl": {"net.ipv4.ip_forward": "much"}}},
+    "the last mount": {
+        "mounts": mounts({"destination": "/tmp/x", "type": "tmpfs", "options": ["size=much"]})
+    },
+    "a device": {"linux": {"devices": [{"path": "/etc/passwd", "type": "c", "major": 1, "minor": 3}]}},
+    "a hook": {"hooks": {"createContainer": [{"path": "/bin/false"}]}},
+    "the working directory": {"process": {"cwd": "/etc/passwd"}},
+}
 
 
 @pytest.fixture
@@ -34,13 +46,14 @@ def test_state_tells_what_the_specification_asks_for(runtime: Runtime, bundle: M
     running = runtime.state(container)
     runtime("kill", container, "KILL")
     runtime.await_status(container, "stopped")
-    for state in (created, running):
+    stopped = runtime.state(container)
+    for state in (created, running, stopped):
         assert state["ociVersion"].count(".") == 2
         assert state["id"] == container
         assert state["bundle"] == str(here)
         assert annotations.items() <= state["annotations"].items()
-        assert state["pid"] == created["pid"]
-    assert (created["status"], running["status"]) == ("created", "running")
+    assert running["pid"] == created["pid"] > 0
+    assert [state["status"] for state in (created, running, stopped)] == ["created", "running", "stopped"]
 
 
 @pytest.mark.shows("state")
@@ -194,6 +207,21 @@ def test_an_unknown_container_is_an_error(runtime: Runtime, operation: str) -> N
 def test_a_missing_container_id_is_an_error(runtime: Runtime, sleeper: Path, operation: str) -> None:
     runtime.fails(operation, cwd=sleeper)
     assert os.listdir(runtime.root) == []
+
+
+@pytest.mark.shows("errors")
+@pytest.mark.parametrize("what", LATE)
+@pytest.mark.peers_differ(crun="takes any device", runc="takes any device")
+def test_a_create_that_fails_late_leaves_everything_as_it_was(
+    runtime: Runtime, bundle: MakeBundle, what: str
+) -> None:
+    here = bundle(**LATE[what])
+    before = host.snapshot(runtime.root)
+    files = sorted(here.rglob("*"))
+    runtime.fails("create", "--bundle", here, new_id())
+    assert host.leaks(before, runtime.root) == []
+    if what != "the last mount":  # of which the earlier ones have made their mount points
+        assert sorted(here.rglob("*")) == files
 
 
 @pytest.mark.refuses("id")

@@ -432,6 +432,41 @@ def test_one_kind_of_mapping_alone_is_an_error(
     refused(runtime, bundle(mounts=mounts(mapped_bind(tmp_path, "bind", "idmap", **{given: OTHER}))))
 
 
+@pytest.mark.refuses("mounts.uidMappings", "mounts.gidMappings")
+@pytest.mark.parametrize("name", ["uidMappings", "gidMappings"])
+@pytest.mark.parametrize(
+    "mappings",
+    [
+        [{"containerID": 0, "hostID": 5}],
+        [{"containerID": 0, "size": 5}],
+        [{"hostID": 0, "size": 5}],
+        [{"containerID": 0, "hostID": 5, "size": 0}],
+        [{"containerID": -1, "hostID": 5, "size": 1}],
+        [{"containerID": 0, "hostID": "5", "size": 1}],
+        [{"containerID": 0, "hostID": 2**32 - 1, "size": 2}],
+        [{"containerID": 0, "hostID": 5, "size": 9}, {"containerID": 8, "hostID": 50, "size": 9}],
+        {"containerID": 0, "hostID": 5, "size": 1},
+    ],
+    ids=[
+        "no size",
+        "no hostID",
+        "no containerID",
+        "empty range",
+        "negative",
+        "a string",
+        "beyond 32 bits",
+        "overlap",
+        "no list",
+    ],
+)
+@pytest.mark.peers_differ(crun=NO_IDMAP, runc=NO_IDMAP)
+def test_mappings_that_can_not_be_are_errors(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, name: str, mappings: Any
+) -> None:
+    both = {"uidMappings": OTHER, "gidMappings": OTHER} | {name: mappings}
+    refused(runtime, bundle(mounts=mounts(mapped_bind(tmp_path, "bind", "idmap", **both))))
+
+
 @pytest.mark.shows("mounts.gidMappings")
 @pytest.mark.peers_differ(crun=NO_IDMAP, runc=NO_IDMAP)
 def test_users_and_groups_may_be_mapped_differently(

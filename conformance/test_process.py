@@ -30,6 +30,27 @@ SETS = {
 }
 
 
+# The kernel's names for them: proc_pid_limits(5).
+LIMITS = {
+    "RLIMIT_AS": "Max address space",
+    "RLIMIT_CORE": "Max core file size",
+    "RLIMIT_CPU": "Max cpu time",
+    "RLIMIT_DATA": "Max data size",
+    "RLIMIT_FSIZE": "Max file size",
+    "RLIMIT_LOCKS": "Max file locks",
+    "RLIMIT_MEMLOCK": "Max locked memory",
+    "RLIMIT_MSGQUEUE": "Max msgqueue size",
+    "RLIMIT_NICE": "Max nice priority",
+    "RLIMIT_NOFILE": "Max open files",
+    "RLIMIT_NPROC": "Max processes",
+    "RLIMIT_RSS": "Max resident set",
+    "RLIMIT_RTPRIO": "Max realtime priority",
+    "RLIMIT_RTTIME": "Max realtime timeout",
+    "RLIMIT_SIGPENDING": "Max pending signals",
+    "RLIMIT_STACK": "Max stack size",
+}
+
+
 def launched(runtime: Runtime, bundle: MakeBundle, **process: Any) -> int:
     """The process of a container that sleeps, with these properties of its process."""
     return runtime.pid(runtime.launch(bundle(process={"args": ["sleep", "1000"]} | process)))
@@ -108,6 +129,93 @@ def test_an_unknown_capability_is_a_warning_and_no_error(runtime: Runtime, bundl
         assert "CAP_NO_SUCH" in done.stderr
 
 
+def without(runtime: Runtime, capability: str) -> Runtime:
+    """The runtime, called by a root who hasn't got this capability."""
+    weaker = Runtime(runtime.path, runtime.root)
+    weaker.command = [
+        "setpriv",
+        f"--bounding-set=-{capability}",
+        f"--inh-caps=-{capability}",
+        *runtime.command,
+    ]
+    return weaker
+
+
+@pytest.mark.shows("process.capabilities.unknown")
+@pytest.mark.peers_differ(crun="fails", runc="fails")
+def test_a_capability_that_the_runtime_has_not_is_a_warning_and_no_error(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
+    names = ["CAP_CHOWN", "CAP_KILL"]
+    sets = dict.fromkeys(("bounding", "permitted", "effective"), names)
+    script = "grep ^Cap /proc/self/status"
+    here = bundle(process={"args": ["sh", "-c", script], "capabilities": sets})
+    done = without(runtime, "chown").run(here)
+    assert done.code == 0, done
+    shown = {line.split(":")[0]: int(line.split()[1], 16) for line in done.stdout.splitlines()}
+    assert shown["CapBnd"] == shown["CapPrm"] == shown["CapEff"] == 1 << BITS["CAP_KILL"]
+    if runtime.path.name not in ("crun", "runc"):
+        assert "CAP_CHOWN" in done.stderr
+
+
+@pytest.mark.shows("process.capabilities.unknown")
+@pytest.mark.parametrize(
+    ("wanted", "refused_set"),
+    [
+        (("bounding", "permitted", "effective", "ambient"), "ambient"),
+        (("bounding", "inheritable", "ambient"), "ambient"),
+        (("bounding", "effective"), "effective"),
+        (("inheritable",), "inheritable"),
+    ],
+)
+@pytest.mark.peers_differ(crun="fails for all but ambient ones", runc="fails for all but ambient ones")
+def test_a_capability_that_can_not_be_granted_is_a_warning_and_no_error(
+    runtime: Runtime, bundle: MakeBundle, wanted: tuple[str, ...], refused_set: str
+) -> None:
+    """capabilities(7): effective ones are permitted, inheritable ones bounding, ambient ones permitted and inheritable."""
+    sets = {name: ["CAP_KILL"] if name in wanted else [] for name in SETS}
+    script = "grep ^Cap /proc/self/status"
+    # Another user's program is executed with its ambient capabilities alone: what is inheritable shows in any case.
+    here = bundle(process={"args": ["sh", "-c", script], "capabilities": sets, "user": {"uid": 7, "gid": 7}})
+    done = runtime.run(here)
+    assert done.code == 0, done
+    shown = {line.split(":")[0]: int(line.split()[1], 16) for line in done.stdout.splitlines()}
+    for name, field in (("bounding", "CapBnd"), ("inheritable", "CapInh"), ("ambient", "CapAmb")):
+        granted = name in wanted and name != refused_set
+        assert shown[field] == granted << BITS["CAP_KILL"], name
+    if runtime.path.name not in ("crun", "runc"):
+        assert "CAP_KILL" in done.stderr
+
+
+@pytest.mark.shows("process.rlimits")
+@pytest.mark.parametrize(("name", "words"), sorted(LIMITS.items()))
+def test_every_resource_can_be_limited(runtime: Runtime, bundle: MakeBundle, name: str, words: str) -> None:
+    # Below what every caller has, above what the program needs.
+    limit = {"type": name, "soft": 1 << 40, "hard": 1 << 41}
+    if name in ("RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_SIGPENDING", "RLIMIT_MSGQUEUE", "RLIMIT_MEMLOCK"):
+        limit |= {"soft": 100, "hard": 101}
+    if name in ("RLIMIT_NICE", "RLIMIT_RTPRIO"):
+        limit |= {"soft": 0, "hard": 0}
+    pid = launched(runtime, bundle, rlimits=[limit])
+    rows = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    row = next(row for row in rows if row.startswith(words + "  "))
+    assert row.removeprefix(words).split()[:2] == [str(limit["soft"]), str(limit["hard"])]
+
+
+@pytest.mark.refuses("process.rlimits", "process.oomScoreAdj")
+@pytest.mark.parametrize(
+    "process",
+    [{"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 5000}]}, {"oomScoreAdj": -1000}],
+    ids=["a limit above the caller's", "a score below the caller's"],
+)
+def test_what_only_a_mightier_caller_could_set_is_an_error(
+    runtime: Runtime, bundle: MakeBundle, process: dict[str, Any]
+) -> None:
+    weaker = without(runtime, "sys_resource")
+    weaker.command = ["prlimit", "--nofile=4096:4096", *weaker.command]
+    refused(weaker, bundle(process=process))
+
+
 @pytest.mark.shows("process.rlimits")
 def test_resource_limits_are_exact(runtime: Runtime, bundle: MakeBundle) -> None:
     unlimited = 2**64 - 1
@@ -161,6 +269,14 @@ def test_the_environment_is_exactly_the_configs(runtime: Runtime, bundle: MakeBu
     assert shown == "".join(f"{entry}\0" for entry in environment)
 
 
+@pytest.mark.shows("process.env")
+@pytest.mark.parametrize("env", [[], None])
+@pytest.mark.peers_differ(crun="adds HOME", runc="adds HOME")
+def test_without_an_environment_there_is_none(runtime: Runtime, bundle: MakeBundle, env: Any) -> None:
+    pid = launched(runtime, bundle, args=["/bin/sleep", "1000"], env=env)
+    assert Path(f"/proc/{pid}/environ").read_bytes() == b""
+
+
 @pytest.mark.shows("process.args")
 def test_the_program_is_looked_up_in_the_containers_path(runtime: Runtime, bundle: MakeBundle) -> None:
     here = bundle(process={"args": ["tool"], "env": ["PATH=/nowhere:/special"]})
@@ -170,6 +286,19 @@ def test_the_program_is_looked_up_in_the_containers_path(runtime: Runtime, bundl
     tool.chmod(0o755)
     done = runtime.run(here)
     assert (done.code, done.stdout) == (0, "found\n"), done
+
+
+@pytest.mark.shows("process.args")
+@pytest.mark.parametrize("name", ["./tool", "../special/tool", "/special/tool"])
+def test_a_name_with_a_slash_is_a_path_from_the_working_directory(
+    runtime: Runtime, bundle: MakeBundle, name: str
+) -> None:
+    here = bundle(process={"args": [name], "cwd": "/special", "env": ["PATH=/bin"]})
+    tool = here / "rootfs/special/tool"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho found\n")
+    tool.chmod(0o755)
+    assert runtime.output(here) == "found\n"
 
 
 @pytest.mark.shows("process.args")
@@ -264,6 +393,7 @@ def test_an_identity_that_can_not_be_is_an_error(
 
 
 @pytest.mark.shows("process.user.umask")
+@pytest.mark.peers_differ(crun="has 0022 then", runc="has 0022 then")
 def test_without_a_umask_the_callers_is_kept(runtime: Runtime, bundle: MakeBundle) -> None:
     before = os.umask(0o035)
     try:
@@ -310,6 +440,7 @@ def test_an_environment_that_is_no_list_of_strings_is_an_error(
     "process",
     [{"capabilities": {"bounding": "CAP_KILL"}}, {"capabilities": ["CAP_KILL"]}, {"noNewPrivileges": 1}],
 )
+@pytest.mark.peers_differ(crun="takes them")
 def test_privileges_of_the_wrong_type_are_errors(
     runtime: Runtime, bundle: MakeBundle, process: dict[str, Any]
 ) -> None:

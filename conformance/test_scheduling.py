@@ -28,8 +28,9 @@ POLICIES = {
     "SCHED_IDLE": 5,
     "SCHED_DEADLINE": 6,
 }
-FLAGS = {"SCHED_FLAG_RESET_ON_FORK": 1}
+FLAGS = {"SCHED_FLAG_RESET_ON_FORK": 1, "SCHED_FLAG_RECLAIM": 2, "SCHED_FLAG_DL_OVERRUN": 4}
 TOO_OLD = "is too old to know it"
+BALANCES = Path("/proc/sys/kernel/numa_balancing").exists()
 ONE_NODE = not Path("/sys/devices/system/node/node1").exists()
 
 new_property = pytest.mark.peers_differ(crun=TOO_OLD, runc=TOO_OLD)
@@ -56,7 +57,7 @@ def scheduling(pid: int) -> dict[str, int]:
         runtime = 0  # of others it is the length of their slice, since Linux 6.12
     return {
         "policy": policy,
-        "flags": flags & 1,
+        "flags": flags & 7,
         "nice": nice,
         "priority": priority,
         "runtime": runtime,
@@ -104,16 +105,46 @@ def test_a_realtime_policy_is_the_configs(runtime: Runtime, bundle: MakeBundle, 
 
 @pytest.mark.shows("process.scheduler.deadline")
 @new_property
-def test_a_deadline_is_the_configs(runtime: Runtime, bundle: MakeBundle) -> None:
+@pytest.mark.parametrize("flags", [[], *([name] for name in FLAGS), list(FLAGS)])
+def test_a_deadline_is_the_configs(runtime: Runtime, bundle: MakeBundle, flags: list[str]) -> None:
     scheduler = {
         "policy": "SCHED_DEADLINE",
         "runtime": 1_000_000,
         "deadline": 10_000_000,
         "period": 20_000_000,
-        "flags": ["SCHED_FLAG_RESET_ON_FORK"],
+        "flags": flags,
     }
     pid = runtime.pid(runtime.launch(bundle(process=SLEEP | {"scheduler": scheduler})))
     assert scheduling(pid) == expected(scheduler)
+
+
+@pytest.mark.shows("process.scheduler.flags")
+@pytest.mark.parametrize(
+    ("flag", "kept"),
+    [
+        ("SCHED_FLAG_KEEP_POLICY", {"policy": POLICIES["SCHED_OTHER"]}),
+        ("SCHED_FLAG_KEEP_PARAMS", {"policy": POLICIES["SCHED_OTHER"], "nice": 0}),
+    ],
+)
+@new_property
+def test_what_a_flag_keeps_is_the_callers(
+    runtime: Runtime, bundle: MakeBundle, flag: str, kept: dict[str, int]
+) -> None:
+    scheduler = {"policy": "SCHED_BATCH", "nice": 5}
+    here = bundle(process=SLEEP | {"scheduler": scheduler | {"flags": [flag]}})
+    assert scheduling(runtime.pid(runtime.launch(here))) == expected(scheduler) | kept
+
+
+@pytest.mark.shows("process.scheduler.flags")
+@pytest.mark.refuses("process.scheduler.flags")
+@pytest.mark.parametrize("flag", ["SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_UTIL_CLAMP_MAX"])
+@new_property
+def test_utilization_is_clamped_where_the_kernel_can(runtime: Runtime, bundle: MakeBundle, flag: str) -> None:
+    here = bundle(process={"args": ["true"], "scheduler": {"policy": "SCHED_OTHER", "flags": [flag]}})
+    if Path("/proc/sys/kernel/sched_util_clamp_min").exists():
+        runtime.output(here)
+    else:
+        refused(runtime, here)
 
 
 @pytest.mark.refuses("process.scheduler", "process.scheduler.realtime", "process.scheduler.deadline")
@@ -179,6 +210,11 @@ def test_an_io_priority_that_can_not_be_is_an_error(runtime: Runtime, bundle: Ma
         ({"mode": "MPOL_INTERLEAVE", "nodes": "0-0"}, "interleave:0"),
         ({"mode": "MPOL_PREFERRED", "nodes": "0"}, "prefer:0"),
         ({"mode": "MPOL_PREFERRED_MANY", "nodes": "0"}, "prefer (many):0"),
+        pytest.param(
+            {"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"]},
+            "bind=balancing:0",
+            marks=pytest.mark.skipif(not BALANCES, reason="the kernel doesn't balance memory over nodes"),
+        ),
         ({"mode": "MPOL_LOCAL"}, "local"),
         ({"mode": "MPOL_DEFAULT"}, "default"),
         ({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}, "bind=static:0"),

@@ -101,7 +101,7 @@ def test_a_terminal_that_is_neither_true_nor_false_is_an_error(
 def test_the_terminal_is_at_dev_console_and_a_file_of_the_container(
     runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:
-    script = "tty; test /dev/console -ef $(tty) && echo same; ls /dev/pts"
+    script = "tty; test /dev/console -ef $(tty) && test -t 1 && test -t 2 && echo same; ls /dev/pts"
     here = bundle(process={"terminal": True, "args": ["sh", "-c", script]})
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(tmp_path / "console"))

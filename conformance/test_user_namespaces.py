@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .bundles import namespaces
+from .bundles import bound, mounts, namespaces
 from .fixtures import MakeBundle
 from .namespace_holders import namespace
 from .runtime import Runtime, new_id
@@ -96,6 +96,28 @@ def test_root_need_not_be_mapped(runtime: Runtime, reachable: MakeBundle) -> Non
     assert os.stat(f"/proc/{pid}").st_uid == 100001
 
 
+@pytest.mark.shows("linux.uidMappings", "linux.gidMappings")
+def test_a_map_may_have_as_many_lines_as_the_kernel_takes(runtime: Runtime, reachable: MakeBundle) -> None:
+    # 340 of them, if they fit into a page.
+    many = [{"containerID": each, "hostID": 2 * each, "size": 1} for each in range(340)]
+    pid = runtime.pid(runtime.launch(reachable(process={"args": SLEEP}, **mapped(many, many))))
+    assert lines(f"/proc/{pid}/uid_map") == lines(f"/proc/{pid}/gid_map") == many
+
+
+@pytest.mark.shows("linux.uidMappings.files")
+def test_files_keep_their_owners(runtime: Runtime, reachable: MakeBundle, tmp_path: Path) -> None:
+    here = reachable(
+        process={"args": SLEEP},
+        mounts=mounts(bound(tmp_path, "/tmp")),
+        root={"readonly": False},
+        **mapped(WHOLE, WHOLE),
+    )
+    files = [*here.glob("rootfs/**/*"), *tmp_path.rglob("*"), tmp_path, here / "rootfs"]
+    before = {file: (file.lstat().st_uid, file.lstat().st_gid) for file in files if file.exists()}
+    runtime.launch(here)
+    assert {file: (file.lstat().st_uid, file.lstat().st_gid) for file in before} == before
+
+
 @pytest.mark.refuses("linux.uidMappings", "linux.gidMappings")
 @pytest.mark.parametrize(
     ("uids", "gids"),
@@ -109,6 +131,7 @@ def test_root_need_not_be_mapped(runtime: Runtime, reachable: MakeBundle) -> Non
         ([{"containerID": -1, "hostID": 1, "size": 5}], WHOLE),
         ([{"containerID": 0, "hostID": 1}], WHOLE),
         ([{"containerID": "0", "hostID": 1, "size": 1}], WHOLE),
+        ([{"containerID": each, "hostID": each, "size": 1} for each in range(341)], WHOLE),
     ],
     ids=[
         "none",
@@ -120,6 +143,7 @@ def test_root_need_not_be_mapped(runtime: Runtime, reachable: MakeBundle) -> Non
         "negative",
         "no size",
         "a string",
+        "more lines than the kernel takes",
     ],
 )
 @pytest.mark.peers_differ(crun="takes some of them", runc="takes some of them")

@@ -73,6 +73,8 @@ int main(int argc, char **argv)
 	if (argc < 2 || (init.base = atoi(argv[1])) < 3)
 		return 125;
 	init.conversation = slot(&init, SLOT_CONVERSATION);
+	/* Else it may be the number of a descriptor; `start` looks for it. */
+	prctl(PR_SET_NAME, "pyoci-init");
 	/* Before any namespace is joined: nothing in there may look into us (CVE-2016-9962). */
 	prctl(PR_SET_DUMPABLE, 0);
 	sys_close_range((unsigned int)init.base, UINT_MAX, CLOSE_RANGE_CLOEXEC);

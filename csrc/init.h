@@ -46,7 +46,8 @@ struct init {
 	int kept[2];	    /* what was mounted on /proc and on /sys (enum kept), -1 before that */
 	int proc;	    /* a procfs of our own, attached nowhere; -1 before it is needed */
 	int empty;	    /* an empty read-only directory, mounted over masked directories; -1 before the first */
-	mode_t umask;	    /* the caller's */
+	mode_t umask;	    /* the program's: its own, or the caller's */
+	bool umask_taken;
 	bool directory_changed;
 	/* The failure of the current step. */
 	int error;
@@ -87,6 +88,9 @@ int send_descriptor(struct init *init, const struct step *step, enum message_kin
 /* births.c */
 int open_own_file(const struct init *init, const char *path, int flags);
 int keep_death_signal(struct init *init);
+
+/* process.c: from here on the umask is the program's. Nothing of ours may be made afterwards. */
+void take_umask(struct init *init);
 
 /* root.c: paths inside the root filesystem. Each resolves like the container itself would, and never leaves the root. */
 int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve);

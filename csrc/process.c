@@ -74,6 +74,13 @@ int step_set_umask(struct init *init, const struct step *step)
 	return 0;
 }
 
+void take_umask(struct init *init)
+{
+	if (!init->umask_taken)
+		umask(init->umask);
+	init->umask_taken = true;
+}
+
 static bool setgroups_is_denied(const struct init *init)
 {
 	char text[4] = "";
@@ -212,7 +219,7 @@ int step_execute(struct init *init, const struct step *step)
 
 	if (argv == NULL || env == NULL)
 		return step_failed(init, "calloc", "the arguments");
-	umask(init->umask);
+	take_umask(init);
 	if (strchr(argv[0], '/') == NULL)
 		return execute_from_path(init, search_path(env), argv, env);
 	execve(argv[0], argv, env);

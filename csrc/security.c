@@ -83,6 +83,7 @@ int step_load_seccomp(struct init *init, const struct step *step)
 	if (program.filter == NULL)
 		return step_failed(init, "malloc", "the program");
 	memcpy(program.filter, bytes->data, bytes->length);
+	take_umask(init); /* the filter may forbid it */
 	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
 		return load_with_listener(init, step, &program, flags);
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) != 0)

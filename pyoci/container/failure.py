@@ -9,6 +9,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.cgroups.tree import Cgroups
     from pyoci.container.conversation import Message
+    from pyoci.container.store import Entry
+
+SIGSYS = 31  # on x86, arm64 and riscv
+INIT_NAME = b"pyoci-init"  # csrc/init.c
 
 # csrc/hooks.c
 HOOK_EXITED, HOOK_KILLED, HOOK_TIMED_OUT = 0x100, 0x200, 0x300
@@ -123,6 +127,27 @@ def _hook(message: "Message") -> str:
     }[kind]
     said = message.subject.strip().replace("\n", " | ")
     return f"{how}, saying: {said}" if said else how
+
+
+def raise_if_never_ran(entry: "Entry") -> None:
+    """A process has ended: was it still the init? Its own filter may kill it on its way to the program.
+
+    Raises Error. Says nothing if somebody has reaped it already.
+    """
+    try:
+        with open(f"/proc/{entry.state['pid']}/stat", "rb") as file:
+            name, _, fields = file.read().partition(b"(")[2].rpartition(b")")
+    except OSError:
+        return
+    if name != INIT_NAME:
+        return
+    number = int(fields.split()[-1]) & 0x7F
+    if number == SIGSYS:
+        message = "the filter kills what has to be done after it is loaded, to execute the program (SIGSYS)"
+        raise ConfigError([Problem("/linux/seccomp", message)])
+    raise Error(
+        f'cannot start container "{entry.id}": its init was killed by signal {number} before it was the program'
+    )
 
 
 def ran_out_of_memory(groups: "Cgroups") -> bool:

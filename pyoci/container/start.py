@@ -86,6 +86,22 @@ def _let_go(entry: "Entry") -> None:
         connection.close()
     if message is not None:
         raise _failed(entry, message)
+    if _has_ended(entry):
+        from pyoci.container import failure
+
+        failure.raise_if_never_ran(entry)
+
+
+def _has_ended(entry: "Entry") -> bool:
+    """Whether the process is over. The connection of one that is killed closes as that of one that executes a program does,
+    but not before its memory is gone, and with that what it executes."""
+    try:
+        posix.readlink(f"/proc/{entry.state['pid']}/exe")
+    except FileNotFoundError:
+        return True
+    except OSError:  # not ours to see: alive
+        pass
+    return False
 
 
 def _failed(entry: "Entry", message: "conversation.Message") -> Error:

@@ -50,6 +50,12 @@ CAPABILITIES = (
     "CAP_CHECKPOINT_RESTORE",
 )
 EVERY = (1 << len(CAPABILITIES)) - 1
+# What the kernel wants of a set: capset(2), and PR_CAP_AMBIENT_RAISE in prctl(2).
+NEEDS = (
+    ("effective", ("permitted",)),
+    ("inheritable", ("bounding",)),
+    ("ambient", ("permitted", "inheritable")),
+)
 SYS_ADMIN = 1 << CAPABILITIES.index("CAP_SYS_ADMIN")
 
 
@@ -79,7 +85,24 @@ def read(context: "Compilation", plan: "Plan") -> Sets:
             "is not available here" if capability in CAPABILITIES else "is not known to this version of pyoci"
         )
         plan.warnings.append(f"/process/capabilities: {capability} {why}, the container goes without it")
+    for name, others in NEEDS:
+        _limit(sets, name, others, plan)
     return sets
+
+
+def _limit(sets: Sets, name: str, others: "tuple[str, ...]", plan: "Plan") -> None:
+    """Leave out of a set what isn't in the others, with a warning too: the kernel refuses it."""
+    allowed = EVERY
+    for other in others:
+        allowed &= getattr(sets, other)
+    refused = getattr(sets, name) & ~allowed
+    if refused:
+        setattr(sets, name, getattr(sets, name) & allowed)
+        listed = ", ".join(each for i, each in enumerate(CAPABILITIES) if refused >> i & 1)
+        message = (
+            f"{listed} can't be {name} without being {' and '.join(others)}, the container goes without it"
+        )
+        plan.warnings.append(f"/process/capabilities/{name}: {message}")
 
 
 def compile_sets(context: "Compilation", plan: "Plan", sets: Sets) -> None:

@@ -51,6 +51,16 @@ def test_a_missing_executable_is_starts_error_and_not_creates(pyoci: Runtime, bu
     pyoci("delete", "--force", container)
 
 
+@pytest.mark.peers_differ(crun="says that it has started", runc="says that it has started")
+def test_start_reports_a_filter_that_kills_the_init(pyoci: Runtime, bundle: MakeBundle) -> None:
+    rule = {"names": ["execve"], "action": "SCMP_ACT_KILL_PROCESS"}
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    container = pyoci.create(bundle(linux={"seccomp": seccomp}))
+    error = pyoci.fails("start", container)
+    assert "/linux/seccomp: the filter kills" in error
+    assert pyoci.state(container)["status"] == "stopped"
+
+
 def test_a_missing_bundle_is_an_error(pyoci: Runtime, tmp_path: Path) -> None:
     assert "no-bundle" in create_that_fails(pyoci, tmp_path / "no-bundle")
 
