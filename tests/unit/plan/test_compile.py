@@ -440,7 +440,7 @@ def test_the_size_of_a_console_is_that_of_the_config() -> None:
     assert arguments(compiled(config()), "open-console") == []
     asked = {"terminal": True, "consoleSize": {"height": 24, "width": 80}}
     assert arguments(compiled(config(process=asked)), "open-console") == [(24, 80, 1)]
-    assert arguments(compiled(config(process={"terminal": True})), "open-console") == [(0, 0)]
+    assert arguments(compiled(config(process={"terminal": True})), "open-console") == [(0, 0, 1)]
 
 
 # The process.
