@@ -84,24 +84,24 @@ def test_every_flipped_bit_is_refused(decode: Decode) -> None:
 
 
 NUMBER = {name: number for name, (number, _, _) in STEPS.items()}
-HOSTNAME, EXECUTE, JOIN, READY = (
-    NUMBER[name] for name in ("set-hostname", "execute", "join-cgroup", "ready")
+HOSTNAME, EXECUTE, JOIN, PIVOT = (
+    NUMBER[name] for name in ("set-hostname", "execute", "join-cgroup", "pivot-root")
 )
 LONG = b"\xff\xff\xff\xff"
 NASTY = {
     "a string longer than the plan": step(HOSTNAME, text(b"") + LONG + b"x\0"),
     "a NUL in a string": step(HOSTNAME, text(b"") + text(b"a\0b")),
     "a string without its NUL": step(HOSTNAME, text(b"") + b"\1\0\0\0a"),
-    "an origin without its NUL": step(READY, b"\1\0\0\0a"),
+    "an origin without its NUL": step(PIVOT, b"\1\0\0\0a"),
     "a list longer than the plan": step(EXECUTE, text(b"") + LONG + LONG),
     "a list of too few strings": step(EXECUTE, text(b"") + b"\2\0\0\0" + text(b"a")),
     "a slot that there isn't": step(JOIN, text(b"") + b"\2\0\0\0" + text(b"a")),
     "an unknown kind": step(len(STEPS), text(b"")),
-    "a field that must be zero": step(READY, text(b""), zero=1),
-    "a step with more than its arguments": step(READY, text(b"") + b"x"),
+    "a field that must be zero": step(PIVOT, text(b""), zero=1),
+    "a step with more than its arguments": step(PIVOT, text(b"") + b"x"),
     "a step with less": step(HOSTNAME, text(b"")),
-    "a body longer than the plan": struct.pack("<HHI", READY, 0, 0xFFFFFFFF) + text(b""),
-    "bytes after the last step": step(READY, text(b"")) + b"\0",
+    "a body longer than the plan": struct.pack("<HHI", PIVOT, 0, 0xFFFFFFFF) + text(b""),
+    "bytes after the last step": step(PIVOT, text(b"")) + b"\0",
 }
 
 
@@ -111,9 +111,9 @@ def test_a_plan_that_lies_is_refused(decode: Decode, name: str) -> None:
 
 
 def test_a_wrong_count_of_steps_or_slots_is_refused(decode: Decode) -> None:
-    ready = step(READY, text(b""))
-    assert decode([sealed(ready, 2), sealed(ready, 0), sealed(ready, 1, slots=257)]) == ["refused"] * 3
-    assert decode([sealed(ready, 1, slots=256)]) == ["accepted 1"]
+    pivot = step(PIVOT, text(b""))
+    assert decode([sealed(pivot, 2), sealed(pivot, 0), sealed(pivot, 1, slots=257)]) == ["refused"] * 3
+    assert decode([sealed(pivot, 1, slots=256)]) == ["accepted 1"]
 
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
