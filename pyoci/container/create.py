@@ -289,7 +289,9 @@ class Birth:
         listener = conversation.listen(self.entry.start_socket)
         made = {"plan": self._plan_file(), "conversation": theirs.fileno(), "start": listener.fileno()}
         slots = [made[slot.name] if slot.name in made else self._open(slot) for slot in self.plan.slots]
-        if any(slot.name.startswith("namespace:") for slot in self.plan.slots):
+        config = self.context.config
+        changes = config.get("hostname") or config.get("domainname") or self.context.linux.get("sysctl")
+        if changes and any(slot.name.startswith("namespace:") for slot in self.plan.slots):
             from pyoci.container import own_namespaces
 
             own_namespaces.check(self.plan, slots)
