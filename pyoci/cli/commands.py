@@ -80,7 +80,14 @@ def kill_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container.kill import kill, parse_signal
 
     signal = parse_signal(invocation.arguments[1] or "TERM")
-    kill(_find(invocation), signal, everything=invocation.flags["all"])
+    everything = invocation.flags["all"]
+    if invocation.flags["regex"]:
+        return _for_each(
+            invocation,
+            log,
+            lambda name: kill(store.find(_root(invocation), name), signal, everything=everything),
+        )
+    kill(_find(invocation), signal, everything=everything)
     return 0
 
 
@@ -89,10 +96,35 @@ def delete_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container.delete import delete, take
 
     force = invocation.flags["force"]
-    entry = take(_root(invocation), _id(invocation), force=force)
-    if entry:
-        delete(entry, force=force, warn=log.warn)
+
+    def delete_one(container_id: str) -> None:
+        entry = take(_root(invocation), container_id, force=force)
+        if entry:
+            delete(entry, force=force, warn=log.warn)
+
+    if invocation.flags["regex"]:
+        return _for_each(invocation, log, delete_one)
+    delete_one(_id(invocation))
     return 0
+
+
+def _for_each(invocation: "Invocation", log: "Log", act: "Callable[[str], None]") -> int:
+    """Do it with every container whose id the expression finds; what fails doesn't keep it from the others."""
+    import re
+
+    try:
+        pattern = re.compile(_id(invocation))
+    except re.error as error:
+        raise Error(f'--regex: "{_id(invocation)}" is not a regular expression: {error}') from None
+    failures = 0
+    for container_id in store.list_ids(_root(invocation)):
+        if pattern.search(container_id):
+            try:
+                act(container_id)
+            except Error as error:
+                log.error(error)
+                failures = 1
+    return failures
 
 
 def exec_command(invocation: "Invocation", log: "Log") -> int:
@@ -106,6 +138,23 @@ def exec_command(invocation: "Invocation", log: "Log") -> int:
         # So that an engine can tell it from the program's own status, as with runc.
         error.exit_code = 255
         raise
+
+
+def mounts_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci mounts"""
+    from pyoci.container import mounting
+
+    action, container_id, file = invocation.arguments
+    assert container_id is not None and file is not None
+    actions = {"add": mounting.add, "remove": mounting.remove}
+    if action not in actions:
+        raise Error(f'mounts: "{action}" is neither add nor remove')
+    entries = mounting.from_file(file)
+    entry = store.find(_root(invocation), container_id)
+    entry.lock()
+    entry.load()
+    actions[action](entry, entries)
+    return 0
 
 
 def pause_command(invocation: "Invocation", log: "Log") -> int:
@@ -259,6 +308,19 @@ def _locked(invocation: "Invocation", *, shared: bool = False) -> store.Entry:
     return entry
 
 
+# crun's annotation for what --pidfd-socket says.
+PIDFD_RECEIVER = "run.oci.pidfd_receiver"
+
+
+def sender_to(path: "str | None", what: str = "terminal") -> "Callable[[int], None] | None":
+    """What hands a descriptor to whoever listens at a unix socket; None without a path."""
+    if not path:
+        return None
+    from pyoci.container.console import sender
+
+    return sender(path, what=what, closes=what == "terminal")
+
+
 def _request(invocation: "Invocation", log: "Log") -> "Request":
     from pyoci.container.create import Request
     from pyoci.spec.bundle import load
@@ -269,18 +331,19 @@ def _request(invocation: "Invocation", log: "Log") -> "Request":
         from pyoci.container.activation import inherited
 
         descriptors, environment = inherited()
-    console = None
-    if flags["console-socket"]:
-        from pyoci.container.console import sender
-
-        console = sender(flags["console-socket"])
+    bundle = load(flags["bundle"], flags["config"])
+    annotations = bundle.config.get("annotations") or {}
+    console = sender_to(flags["console-socket"])
+    if console and not (bundle.config.get("process") or {}).get("terminal"):
+        raise Error("--console-socket is given, but process.terminal is not true")
     return Request(
         _root(invocation),
         _id(invocation),
-        load(flags["bundle"]),
+        bundle,
         log.warn,
         pid_file=flags["pid-file"],
         console=console,
+        pidfd=sender_to(flags["pidfd-socket"] or annotations.get(PIDFD_RECEIVER), "pidfd"),
         no_pivot=flags["no-pivot"],
         preserve_fds=descriptors + flags["preserve-fds"],
         environment=environment,

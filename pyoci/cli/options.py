@@ -126,7 +126,9 @@ GLOBAL_FLAGS = (
 _BUNDLE = Flag("bundle", "the bundle's directory", "DIR", short="b", default=".")
 _CREATION = (
     _BUNDLE,
+    Flag("config", "another file than config.json, relative to the bundle", "FILE", short="f"),
     Flag("console-socket", "a unix socket that the terminal's other end is sent to", "SOCKET"),
+    Flag("pidfd-socket", "a unix socket that a descriptor of the container's process is sent to", "SOCKET"),
     Flag("pid-file", "write the container's pid to this file", "FILE"),
     Flag("no-pivot", "leave the host's root without pivot_root(2), for a root on an initramfs"),
     Flag("no-new-keyring", "keep the caller's session keyring"),
@@ -171,6 +173,7 @@ COMMANDS = (
         "send a signal (default: TERM) to a container's process",
         "ID [SIGNAL]",
         Flag("all", "to all of its processes", short="a"),
+        Flag("regex", "ID is a regular expression: every container whose id it finds", short="r"),
         dashed="[SIGNAL]",
     ),
     Command(
@@ -178,6 +181,7 @@ COMMANDS = (
         "delete a stopped container",
         "ID",
         Flag("force", "end it first, and clean up whatever is left of it", short="f"),
+        Flag("regex", "ID is a regular expression: every container whose id it finds", short="r"),
     ),
     Command(
         "exec",
@@ -211,6 +215,11 @@ COMMANDS = (
         Flag("pid-file", "write its pid to this file", "FILE"),
         Flag("preserve-fds", "pass this many descriptors from 3 up to it", "N", kind=NUMBER, default=0),
         stops=True,
+    ),
+    Command(
+        "mounts",
+        "add the mounts of a file (a list as in config.json) to a container, or remove them",
+        "add|remove ID FILE",
     ),
     Command("pause", "stop all processes of a container until `resume`", "ID"),
     Command("resume", "let the processes of a paused container go on", "ID"),

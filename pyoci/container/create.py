@@ -39,6 +39,7 @@ class Request:
         bundle: read and checked.
         warn: where warnings go.
         pid_file: where to write the pid, or None.
+        pidfd: what to do with a descriptor of the container's process, or None.
         console: what to do with the terminal's other end, a descriptor; None if there is nobody to take it.
         no_pivot, new_keyring: see `Compilation`.
         preserve_fds: how many descriptors from 3 up go to the program.
@@ -57,6 +58,7 @@ class Request:
         *,
         pid_file: str | None = None,
         console: "Callable[[int], None] | None" = None,
+        pidfd: "Callable[[int], None] | None" = None,
         no_pivot: bool = False,
         new_keyring: bool = True,
         preserve_fds: int = 0,
@@ -71,6 +73,7 @@ class Request:
         self.warn = warn
         self.pid_file = absolute(pid_file) if pid_file else None
         self.console = console
+        self.pidfd = pidfd
         self.no_pivot = no_pivot
         self.new_keyring = new_keyring
         self.preserve_fds = preserve_fds
@@ -375,6 +378,11 @@ class Birth:
         self.entry.save()
         if self.request.pid_file:
             store.write_file(self.request.pid_file, str(self.pid).encode(), 0o644)
+        if self.request.pidfd:
+            # Our own child, not reaped: the pid is still its.
+            pidfd = posix.pidfd_open(self.pid)
+            self.descriptors.append(pidfd)
+            self.request.pidfd(pidfd)
         conversation.go_ahead(self.conversation)
 
     def _answer(self, stage: int) -> None:

@@ -38,6 +38,7 @@ class Compilation:
         no_pivot: leave the host's root by chroot(2), not pivot_root(2).
         preserved: how many descriptors from 3 up the program gets.
         new_keyring: make a session keyring for the container.
+        inside: the init is in the container already, so the host side has to open all that lies on the host.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Compilation:
         no_pivot: bool = False,
         preserved: int = 0,
         new_keyring: bool = True,
+        inside: bool = False,
     ) -> None:
         self.config = config
         self.host = host
@@ -64,6 +66,7 @@ class Compilation:
         self.no_pivot = no_pivot
         self.preserved = preserved
         self.new_keyring = new_keyring
+        self.inside = inside
         self.process: "dict[str, Any] | None" = config.get("process")
         self.linux: "dict[str, Any]" = config.get("linux") or {}
         self.namespaces = namespaces.read(config)

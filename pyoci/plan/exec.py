@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 # CPU numbers of a mask that leaves the choice to the cpuset.
 ALL_CPUS = 1 << 13
+CONVERSATION = 1  # its slot, csrc/init.h
 
 
 def compile_exec(context: "Compilation", entered: int, *, forks: bool) -> Plan:
@@ -43,6 +44,7 @@ def compile_exec(context: "Compilation", entered: int, *, forks: bool) -> Plan:
     process.compile_scheduling(context, plan)
     process.open_labels(context, plan)
     sets = process.compile_identity(context, plan)
+    plan.add("close-descriptors", "", CONVERSATION)
     plan.add("ready", "", KEEP_REPORTING)
     process.compile_labels(context, plan)
     process.compile_filter(context, plan, sets)

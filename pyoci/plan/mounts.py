@@ -245,7 +245,7 @@ def _needs_host(context: "Compilation", mount: Mount) -> bool:
     the container's tree is cut off. Not what is in the root filesystem: that may be an earlier mount, which only the
     container sees. And a user without privileges can't make any tree outside of his container.
     """
-    if mount.idmap is not None or _is_peer(context, mount):
+    if mount.idmap is not None or _is_peer(context, mount) or context.inside:
         return True
     inside = f"{mount.source}/".startswith(f"{context.root_path}/")
     return "user" in context.namespaces and not inside and not context.host.rootless

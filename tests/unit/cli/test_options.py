@@ -190,7 +190,9 @@ def test_create_as_containerd_calls_it() -> None:
     }
     assert read.flags == {
         "bundle": "/b",
+        "config": None,
         "console-socket": "/s",
+        "pidfd-socket": None,
         "pid-file": "/b/init.pid",
         "no-pivot": True,
         "no-new-keyring": True,
