@@ -17,7 +17,7 @@ debian-test:
 	@.ci/install-debian $(DEBIAN) $(DEBIAN_TEST)
 
 $(VENV)/.installed: pyproject.toml | debian
-	@echo "setting up $(VENV): cffi, jsonschema, pytest, hypothesis, ruff, mypy (from PyPI)"
+	@echo "setting up $(VENV): cffi, jeepney, jsonschema, pytest, hypothesis, ruff, mypy (from PyPI)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
 	@touch $@

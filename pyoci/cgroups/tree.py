@@ -77,16 +77,23 @@ def _look(base: str, controllers: "tuple[str, ...]", path: str) -> Group:
         group = Group(base, controllers, wanted, True, [])
         check_unused(group)
         return group
-    return Group(base, controllers, wanted, False, _missing_ancestors(base, wanted, []))
+    return Group(base, controllers, wanted, False, missing_ancestors(base, wanted, []))
 
 
 def from_record(record: "dict[str, Any]") -> "Cgroups":
     """The cgroups that `Cgroups.record` described."""
-    groups = [
-        Group(base, tuple(controllers), base + record["path"], existed, ancestors)
-        for base, controllers, existed, ancestors in record["groups"]
-    ]
+    if "systemd" in record:
+        from pyoci.cgroups import systemd
+
+        return systemd.from_record(record)
+    groups = [group_from_record(record, row) for row in record["groups"]]
     return Cgroups(record["mode"], record["path"], groups)
+
+
+def group_from_record(record: "dict[str, Any]", row: "list[Any]") -> Group:
+    """A group that `Cgroups.record` described in one of its rows."""
+    base, controllers, existed, ancestors = row
+    return Group(base, tuple(controllers), base + record["path"], existed, ancestors)
 
 
 class Cgroups:
@@ -96,9 +103,12 @@ class Cgroups:
         mode: "v1", "v2" or "hybrid".
         path: the directories' path below each mount point, with a leading slash.
         groups: the v1 hierarchies' directories in the order of mounting, then that of the v2 tree.
+        joins_late: they are made around the init when that is there already (`systemd`).
     """
 
     __slots__ = ("groups", "mode", "path", "unified")
+
+    joins_late = False
 
     def __init__(self, mode: str, path: str, groups: "list[Group]") -> None:
         self.mode = mode
@@ -116,6 +126,15 @@ class Cgroups:
             ],
         }
 
+    def begin(self, pid: int, resources: "dict[str, Any]") -> None:
+        """Nothing; see `systemd`, as for `settle`."""
+
+    def settle(self, pid: int, resources: "dict[str, Any]") -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
     def create(self) -> None:
         """Makes the directories and what is missing above them.
 
@@ -125,7 +144,7 @@ class Cgroups:
             if not group.existed:
                 _make(group)
             if "cpuset" in group.controllers:
-                _fill_cpuset(group)
+                fill_cpuset(group)
             elif group.controllers == (UNIFIED,) and self.mode == "v2":
                 _open_ancestors(group)
 
@@ -293,7 +312,7 @@ def _make(group: Group) -> None:
                 posix.mkdir(group.path, 0o755)
                 return
             except FileNotFoundError:
-                group.ancestors = _missing_ancestors(group.base, group.path, group.ancestors)
+                group.ancestors = missing_ancestors(group.base, group.path, group.ancestors)
     except FileExistsError:
         # Not ours, so it must not be removed with this container.
         group.existed = True
@@ -303,7 +322,7 @@ def _make(group: Group) -> None:
     raise Error(f"cgroup {group.path}: what is above it disappears again and again")
 
 
-def _missing_ancestors(base: str, path: str, known: "list[str]") -> "list[str]":
+def missing_ancestors(base: str, path: str, known: "list[str]") -> "list[str]":
     """The parents of a directory that aren't there, and those known to be ours, outermost first."""
     ancestors: "list[str]" = []
     parent = path.rpartition("/")[0]
@@ -323,7 +342,7 @@ def _mkdir(path: str) -> None:
         pass
 
 
-def _fill_cpuset(group: Group) -> None:
+def fill_cpuset(group: Group) -> None:
     """v1: a new cpuset has neither CPUs nor memory nodes, and takes no task: copies the parent's down."""
     for file in ("cpuset.cpus", "cpuset.mems"):
         empty: "list[str]" = []

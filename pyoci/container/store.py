@@ -22,6 +22,7 @@ LONGEST_ID = 255  # a file's name, NAME_MAX
 STATE, START_SOCKET, CONFIG = "state.json", "start.sock", "config.json"
 # Beside the containers' directories; no id looks like it.
 SECCOMP_CACHE = "~seccomp"
+SYSTEMD_MEMORY = "~systemd"
 LOCK_PATIENCE_S = 10.0
 
 
