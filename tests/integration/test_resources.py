@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from conformance import host
-from conformance.runtime import Runtime
+from conformance.runtime import SYSTEMD, Runtime
 
 from .conftest import MakeBundle
 
@@ -74,6 +74,11 @@ def test_half_a_mebibyte_of_memory_starts_true(pyoci: Runtime, bundle: MakeBundl
     assert done.code == 0, done
 
 
+# test_systemd.py has its own.
+for_cgroupfs = pytest.mark.skipif(SYSTEMD, reason="a path names no unit of systemd")
+
+
+@for_cgroupfs
 @pytest.mark.parametrize("path", ["/{id}-absolute", "/{id}-parent/child"])
 def test_the_cgroups_path_is_the_configs(pyoci: Runtime, bundle: MakeBundle, path: str) -> None:
     wanted = path.format(id=host.TAG)
@@ -92,6 +97,7 @@ def test_a_cgroups_path_that_leads_out_is_an_error(pyoci: Runtime, bundle: MakeB
     pyoci.fails("create", "--bundle", bundle(linux={"cgroupsPath": path}), host.TAG + "-path")
 
 
+@for_cgroupfs
 def test_a_cgroup_that_was_there_before_stays(pyoci: Runtime, bundle: MakeBundle) -> None:
     parent = f"{host.TAG}-kept"
     kept = Path(host.CGROUPS / "pids" / parent)
