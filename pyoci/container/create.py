@@ -376,8 +376,9 @@ class Birth:
             elif message.kind == conversation.READY:
                 break
             conversation.go_ahead(self.conversation)
-        # Only now: the device nodes are made, which the rules may forbid.
-        if self.groups.groups:
+        # Only now: the device nodes are made, which the rules may forbid. A user without root can neither load a filter
+        # nor make a device.
+        if self.groups.groups and not (self.context.host.rootless and host.is_rootless()):
             self.groups.apply_devices(resources.get("devices") or [])
         self.entry.state["pid"] = self.pid
         self.entry.state["start_time"] = start_time(self.pid)

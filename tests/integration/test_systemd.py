@@ -347,3 +347,28 @@ def test_on_a_host_without_systemd_the_driver_says_so(pyoci: Runtime, sleeper: P
     )
     assert done.returncode == 1
     assert "not run by systemd" in done.stderr
+
+
+def test_a_user_whose_shell_is_not_delegated_is_moved_by_systemd(
+    runtime_file: Path, reachable: MakeBundle, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As in a login's session: the init is born where the user may not write, and only systemd can move it from there."""
+    user = 1000
+    runtime_directory = Path(f"/run/user/{user}")
+    if not (runtime_directory / "bus").exists():
+        pytest.skip(f"user {user} has no systemd running")
+    identity = {"containerID": 0, "hostID": user, "size": 1}
+    linux = {
+        "namespaces": [*namespaces("network"), {"type": "user"}],
+        "uidMappings": [identity],
+        "gidMappings": [identity],
+        "resources": {"pids": {"limit": 33}},
+    }
+    here = reachable(process={"args": ["sh", "-c", "cat /proc/self/cgroup"]}, linux=linux)
+    subprocess.run(["chown", "-R", f"{user}:{user}", here], check=True)
+    command = [str(runtime_file), "--systemd-cgroup", "run", "--bundle", str(here), new_id()]
+    done = subprocess.run(
+        command, user=user, group=user, extra_groups=[], cwd="/", capture_output=True, text=True,
+        env={"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(runtime_directory)}, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("0::/\n", ""), done
