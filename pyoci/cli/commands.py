@@ -29,8 +29,7 @@ def dispatch(invocation: "Invocation", log: "Log") -> int:
 
 def _refuse_what_is_missing(invocation: "Invocation") -> None:
     """Global flags that this version can't do: refused, never ignored."""
-    given = invocation.globals
-    manager = "systemd" if given["systemd-cgroup"] else given["cgroup-manager"]
+    manager = _manager(invocation)
     if manager == "cgroupfs":
         return
     from pyoci.cgroups import MANAGERS
@@ -40,6 +39,12 @@ def _refuse_what_is_missing(invocation: "Invocation") -> None:
             f'the cgroup manager "{manager}" is not supported yet by this version of pyoci',
             hint="without --systemd-cgroup and --cgroup-manager pyoci makes the cgroups itself (cgroupfs)",
         )
+
+
+def _manager(invocation: "Invocation") -> str:
+    given = invocation.globals
+    manager: str = "systemd" if given["systemd-cgroup"] else given["cgroup-manager"]
+    return manager
 
 
 def create_command(invocation: "Invocation", log: "Log") -> int:
@@ -244,7 +249,8 @@ def plan_command(invocation: "Invocation", log: "Log") -> int:
 
     bundle = load(invocation.arguments[0] or ".")
     with located(bundle):
-        request = Request("/", _id_like(bundle.path.rpartition("/")[2]), bundle, log.warn)
+        name = _id_like(bundle.path.rpartition("/")[2])
+        request = Request("/", name, bundle, log.warn, manager=_manager(invocation))
         _, plan, _ = prepare(request, cache=False)
     output(show.as_json(plan) if invocation.flags["json"] else show.as_text(plan))
     return 0
@@ -349,5 +355,6 @@ def _request(invocation: "Invocation", log: "Log") -> "Request":
         environment=environment,
         notify=bool(posix.environ.get(b"NOTIFY_SOCKET")),
         new_keyring=not flags["no-new-keyring"],
+        manager=_manager(invocation),
         rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
     )

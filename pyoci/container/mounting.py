@@ -164,10 +164,9 @@ def _converse(init: Init, plan: Plan, trees: Trees) -> None:
             step = plan.steps[message.step]
             try:
                 descriptor = trees.make(step, plan.fetches[message.step])
-            except ConfigError as error:
-                raise _Failed(
-                    step.origin, ConfigError(error.problems, name="mounts", hint=error.hint)
-                ) from None
+            except ConfigError as refused:
+                told = ConfigError(refused.problems, name="mounts", hint=refused.hint)
+                raise _Failed(step.origin, told) from None
             try:
                 conversation.go_ahead(init.conversation, descriptor)
             finally:

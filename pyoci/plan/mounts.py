@@ -1,7 +1,7 @@
 """mounts, root, maskedPaths and readonlyPaths -> steps (config.md, "Mounts" and "Root")."""
 
 from pyoci.errors import ConfigError, Problem
-from pyoci.plan import cgroup_mounts
+from pyoci.plan import cgroup_mounts, namespaces
 from pyoci.plan.mount_options import (
     ATIME,
     BIND_RECURSIVE,
@@ -148,7 +148,11 @@ def compile_mounts(context: "Compilation", plan: "Plan") -> None:
         _check_proc(mount)
         if mount.copy_up and (mount.type != "tmpfs" or mount.bind is not None):
             raise ConfigError([Problem(mount.origin, "tmpcopyup is for a mount of type tmpfs only")])
-        if mount.type in ("cgroup", "cgroup2") and mount.bind is None and not mount.remount:
+        shows_cgroups = mount.type in ("cgroup", "cgroup2") and mount.bind is None and not mount.remount
+        if shows_cgroups or mount.copy_up:
+            # What is copied is memory that counts.
+            namespaces.compile_late_cgroup(context, plan)
+        if shows_cgroups:
             cgroup_mounts.compile_cgroup(context, plan, mount)
         elif mount.remount:
             _compile_remount(plan, mount)
