@@ -60,7 +60,8 @@ def run_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container.run import run
 
     flags = invocation.flags
-    return run(_request(invocation, log), detach=flags["detach"], keep=flags["keep"])
+    request = _request(invocation, log)
+    return run(request, detach=flags["detach"], keep=flags["keep"], subreaper=not flags["no-subreaper"])
 
 
 def start_command(invocation: "Invocation", log: "Log") -> int:
@@ -160,6 +161,39 @@ def mounts_command(invocation: "Invocation", log: "Log") -> int:
     entry.load()
     actions[action](entry, entries)
     return 0
+
+
+def checkpoint_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci checkpoint"""
+    from pyoci.container.checkpoint import checkpoint
+
+    checkpoint(_locked(invocation), invocation.flags)
+    return 0
+
+
+def restore_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci restore"""
+    from pyoci.container.create import Request, located
+    from pyoci.container.restore import run
+    from pyoci.spec.bundle import load
+
+    flags = invocation.flags
+    if flags["console-socket"]:
+        raise Error(
+            "restore: a container with a terminal can't be checkpointed, so --console-socket has no meaning"
+        )
+    bundle = load(flags["bundle"])
+    request = Request(
+        _root(invocation),
+        _id(invocation),
+        bundle,
+        log.warn,
+        pid_file=flags["pid-file"],
+        rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
+        manager=_manager(invocation),
+    )
+    with located(bundle):
+        return run(request, flags, log.warn)
 
 
 def pause_command(invocation: "Invocation", log: "Log") -> int:

@@ -227,6 +227,27 @@ def _check_console(request: Request) -> None:
         )
 
 
+def first_state(request: Request, context: Compilation, groups: "Cgroups") -> "dict[str, Any]":
+    """What state.json says of a container before there is any of it."""
+    config = context.config
+    hooks = config.get("hooks") or {}
+    return {
+        "id": request.id,
+        "pid": 0,
+        "bundle": request.bundle.path,
+        "rootfs": context.root_path,
+        "created": _now(),
+        "annotations": config.get("annotations") or {},
+        "owner": posix.geteuid(),
+        "creator": [posix.getpid(), start_time(posix.getpid())],
+        "cgroups": groups.record(),
+        "freezer": freezer_file(groups.freezer()),
+        "process": config.get("process") is not None,
+        "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
+        "pid_file": request.pid_file,
+    }
+
+
 class Birth:
     """A container being created."""
 
@@ -248,23 +269,7 @@ class Birth:
 
     def run(self) -> None:
         """Make everything, in order."""
-        config = self.context.config
-        hooks = config.get("hooks") or {}
-        self.entry.state = {
-            "id": self.request.id,
-            "pid": 0,
-            "bundle": self.request.bundle.path,
-            "rootfs": self.context.root_path,
-            "created": _now(),
-            "annotations": config.get("annotations") or {},
-            "owner": posix.geteuid(),
-            "creator": [posix.getpid(), start_time(posix.getpid())],
-            "cgroups": self.groups.record(),
-            "freezer": freezer_file(self.groups.freezer()),
-            "process": config.get("process") is not None,
-            "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
-            "pid_file": self.request.pid_file,
-        }
+        self.entry.state = first_state(self.request, self.context, self.groups)
         seccomp = self.context.seccomp
         if seccomp and seccomp.notify:
             from pyoci.container import listener
