@@ -5,6 +5,7 @@ For a host with systemd: `make test-vm`. The whole suite goes by this driver wit
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ from conformance import host
 from conformance.bundles import namespaces
 from conformance.fixtures import MakeBundle
 from conformance.runtime import SYSTEMD, Runtime, new_id
+from pyoci.cgroups import tree
 
 from .test_leaks import timed_create
 
@@ -151,6 +153,18 @@ def test_systemd_and_the_kernel_know_every_limit(pyoci: Runtime, bundle: MakeBun
     files = {name: value for name, value in WRITTEN.items() if (directory / name).exists()}
     assert {name: (directory / name).read_text().strip() for name in files} == files
     assert files.keys() >= {"memory.max", "cpu.max", "cpuset.cpus", "pids.max"}
+
+
+def test_limits_can_be_changed_later_in_both(pyoci: Runtime, sleeper: Path) -> None:
+    container = pyoci.launch(sleeper)
+    record = json.loads((pyoci.root / container / "state.json").read_text())["cgroups"]
+    groups = tree.from_record(record)
+    groups.apply({"pids": {"limit": 55}, "cpu": {"quota": 33_333, "period": 50_000}})
+    groups.close()
+    unit = f"pyoci-{container}.scope"
+    assert show(unit, "TasksMax", "CPUQuotaPerSecUSec") == {"TasksMax": "55", "CPUQuotaPerSecUSec": "670ms"}
+    assert groups.read("pids", "pids.max") == "55\n"
+    assert groups.read("cpu", "cpu.max") == "33333 50000\n"
 
 
 def test_a_reload_of_systemd_keeps_the_limits(pyoci: Runtime, bundle: MakeBundle) -> None:
