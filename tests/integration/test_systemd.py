@@ -364,7 +364,7 @@ def test_on_a_host_without_systemd_the_driver_says_so(pyoci: Runtime, sleeper: P
 
 
 def test_a_user_whose_shell_is_not_delegated_is_moved_by_systemd(
-    runtime_file: Path, reachable: MakeBundle, tmp_path_factory: pytest.TempPathFactory
+    runtime_file: Path, reachable: MakeBundle
 ) -> None:
     """As in a login's session: the init is born where the user may not write, and only systemd can move it from there."""
     user = 1000
@@ -373,12 +373,14 @@ def test_a_user_whose_shell_is_not_delegated_is_moved_by_systemd(
         pytest.skip(f"user {user} has no systemd running")
     identity = {"containerID": 0, "hostID": user, "size": 1}
     linux = {
-        "namespaces": [*namespaces("network"), {"type": "user"}],
+        "namespaces": [*namespaces(), {"type": "user"}],
         "uidMappings": [identity],
         "gidMappings": [identity],
         "resources": {"pids": {"limit": 33}},
     }
-    here = reachable(process={"args": ["sh", "-c", "cat /proc/self/cgroup"]}, linux=linux)
+    # No more mounts than a user with one id can make.
+    mounts = [{"destination": "/proc", "type": "proc", "source": "proc"}]
+    here = reachable(process={"args": ["cat", "/proc/self/cgroup"]}, mounts=mounts, linux=linux)
     subprocess.run(["chown", "-R", f"{user}:{user}", here], check=True)
     command = [str(runtime_file), "--systemd-cgroup", "run", "--bundle", str(here), new_id()]
     done = subprocess.run(
