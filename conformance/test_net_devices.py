@@ -57,9 +57,10 @@ def unchanged(name: str) -> tuple[dict[str, Any], set[tuple[Any, ...]]]:
 def device() -> Iterator[str]:
     """One end of a veth pair, up, with addresses; the other end's name is the same with a "p"."""
     name = f"oci{os.getpid() % 100000}{next(_numbers)}"
-    ip("link", "add", name, "type", "veth", "peer", "name", f"{name}p")
+    # The address at once: one that the kernel chose udev changes a moment later, also if it was set meanwhile.
+    ip("link", "add", name, "address", "02:00:00:00:12:34", "type", "veth", "peer", "name", f"{name}p")
     try:
-        ip("link", "set", name, "mtu", "1400", "address", "02:00:00:00:12:34", "up")
+        ip("link", "set", name, "mtu", "1400", "up")
         ip("link", "set", f"{name}p", "up")
         ip("address", "add", "192.0.2.1/24", "broadcast", "192.0.2.255", "label", f"{name}:x", "dev", name)
         ip("address", "add", "192.0.2.2/24", "metric", "77", "dev", name)
