@@ -252,7 +252,7 @@ class SystemdCgroups(Cgroups):
                 return
             except Refusal as refusal:
                 if refusal.name == "systemd1.UnitExists":
-                    if not left:
+                    if not left or self.processes():
                         # Not ours: it must neither be stopped nor killed with this container.
                         self.ours = self.requested = False
                         self.groups, self.unified = [], None

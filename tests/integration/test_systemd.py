@@ -5,6 +5,7 @@ For a host with systemd: `make test-vm`. The whole suite goes by this driver wit
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ from conformance import host
 from conformance.bundles import namespaces
 from conformance.fixtures import MakeBundle
 from conformance.runtime import SYSTEMD, Runtime, new_id
+from pyoci.cgroups import tree
 
 from .test_leaks import timed_create
 
@@ -151,6 +153,18 @@ def test_systemd_and_the_kernel_know_every_limit(pyoci: Runtime, bundle: MakeBun
     files = {name: value for name, value in WRITTEN.items() if (directory / name).exists()}
     assert {name: (directory / name).read_text().strip() for name in files} == files
     assert files.keys() >= {"memory.max", "cpu.max", "cpuset.cpus", "pids.max"}
+
+
+def test_limits_can_be_changed_later_in_both(pyoci: Runtime, sleeper: Path) -> None:
+    container = pyoci.launch(sleeper)
+    record = json.loads((pyoci.root / container / "state.json").read_text())["cgroups"]
+    groups = tree.from_record(record)
+    groups.apply({"pids": {"limit": 55}, "cpu": {"quota": 33_333, "period": 50_000}})
+    groups.close()
+    unit = f"pyoci-{container}.scope"
+    assert show(unit, "TasksMax", "CPUQuotaPerSecUSec") == {"TasksMax": "55", "CPUQuotaPerSecUSec": "670ms"}
+    assert groups.read("pids", "pids.max") == "55\n"
+    assert groups.read("cpu", "cpu.max") == "33333 50000\n"
 
 
 def test_a_reload_of_systemd_keeps_the_limits(pyoci: Runtime, bundle: MakeBundle) -> None:
@@ -350,7 +364,7 @@ def test_on_a_host_without_systemd_the_driver_says_so(pyoci: Runtime, sleeper: P
 
 
 def test_a_user_whose_shell_is_not_delegated_is_moved_by_systemd(
-    runtime_file: Path, reachable: MakeBundle, tmp_path_factory: pytest.TempPathFactory
+    runtime_file: Path, reachable: MakeBundle
 ) -> None:
     """As in a login's session: the init is born where the user may not write, and only systemd can move it from there."""
     user = 1000
@@ -359,12 +373,14 @@ def test_a_user_whose_shell_is_not_delegated_is_moved_by_systemd(
         pytest.skip(f"user {user} has no systemd running")
     identity = {"containerID": 0, "hostID": user, "size": 1}
     linux = {
-        "namespaces": [*namespaces("network"), {"type": "user"}],
+        "namespaces": [*namespaces(), {"type": "user"}],
         "uidMappings": [identity],
         "gidMappings": [identity],
         "resources": {"pids": {"limit": 33}},
     }
-    here = reachable(process={"args": ["sh", "-c", "cat /proc/self/cgroup"]}, linux=linux)
+    # No more mounts than a user with one id can make.
+    mounts = [{"destination": "/proc", "type": "proc", "source": "proc"}]
+    here = reachable(process={"args": ["cat", "/proc/self/cgroup"]}, mounts=mounts, linux=linux)
     subprocess.run(["chown", "-R", f"{user}:{user}", here], check=True)
     command = [str(runtime_file), "--systemd-cgroup", "run", "--bundle", str(here), new_id()]
     done = subprocess.run(
