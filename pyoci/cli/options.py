@@ -61,11 +61,13 @@ class Command:
         flags: its own; --help is every command's.
         stops: flags end at the first positional, since what follows is a program's (exec).
         dashed: the positional that may be written with a dash, as kill(1)'s signal: `kill ID -9`.
+        needs: a program of the host's that it can't do without; then its --help fails without it, which is how podman
+            finds out.
         function: the function in commands.py that runs it, `NAME_command` if not given; None if there is
             none yet.
     """
 
-    __slots__ = ("dashed", "flags", "function", "name", "positionals", "stops", "summary")
+    __slots__ = ("dashed", "flags", "function", "name", "needs", "positionals", "stops", "summary")
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class Command:
         *flags: Flag,
         stops: bool = False,
         dashed: str = "",
+        needs: str = "",
         function: str | None = "",
     ) -> None:
         self.name = name
@@ -83,6 +86,7 @@ class Command:
         self.flags = flags
         self.stops = stops
         self.dashed = dashed
+        self.needs = needs
         self.function = f"{name}_command" if function == "" else function
 
 
@@ -144,11 +148,18 @@ _CRIU = (
     Flag("file-locks", "file locks too"),
     Flag("lazy-pages", "memory is moved when it is needed"),
     Flag("auto-dedup", "drop pages of earlier images when there are newer ones"),
-    Flag("network-lock", "how the network is held still", "METHOD", choices=("iptables", "nftables", "skip")),
+    Flag(
+        "network-lock",
+        "how the network is held still",
+        "METHOD",
+        default="iptables",
+        choices=("iptables", "nftables", "skip"),
+    ),
     Flag(
         "manage-cgroups-mode",
         "what is kept of cgroups (criu's --manage-cgroups)",
         "MODE",
+        default="soft",
         choices=("soft", "full", "strict", "ignore"),
     ),
     Flag("empty-ns", "a namespace that is left empty: network", "KIND", kind=LIST),
@@ -252,6 +263,7 @@ COMMANDS = (
         Flag("tcp-skip-in-flight", "leave out TCP connections that are being made"),
         Flag("page-server", "send the memory there", "ADDRESS:PORT"),
         Flag("status-fd", "a descriptor where criu says when it is ready for lazy pages", "FD", kind=NUMBER),
+        needs="criu",
     ),
     Command(
         "restore",
@@ -267,6 +279,7 @@ COMMANDS = (
         Flag("tcp-close", "TCP connections are closed"),
         Flag("lsm-profile", "another security label", "TYPE:PROFILE"),
         Flag("lsm-mount-context", "another SELinux context of mounts", "CONTEXT"),
+        needs="criu",
     ),
     Command("pause", "stop all processes of a container until `resume`", "ID"),
     Command("resume", "let the processes of a paused container go on", "ID"),

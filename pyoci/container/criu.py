@@ -28,6 +28,8 @@ OPTIONS = (
     ("lsm-profile", "--lsm-profile", (RESTORE,)),
     ("lsm-mount-context", "--lsm-mount-context", (RESTORE,)),
 )
+# What older versions of criu have no option for.
+DEFAULTS = {"network-lock": "iptables"}
 # --empty-ns's only value that criu takes, and what engines call it.
 EMPTY_NAMESPACES = {"network": "net", "net": "net"}
 CONFIGS = ("/etc/criu/pyoci.conf", "/etc/criu/runc.conf")
@@ -54,13 +56,11 @@ def options(command: str, flags: "dict[str, Any]", annotations: "dict[str, str]"
 
     Raises Error for a value that isn't one.
     """
-    words: "list[str]" = []
+    words = [f"--manage-cgroups={flags['manage-cgroups-mode']}"]
     for flag, theirs, commands in OPTIONS:
         value = flags.get(flag)
-        if value and command in commands:
+        if value and value != DEFAULTS.get(flag) and command in commands:
             words += [theirs] if value is True else [theirs, str(value)]
-    if flags["manage-cgroups-mode"]:
-        words.append(f"--manage-cgroups={flags['manage-cgroups-mode']}")
     for name in flags["empty-ns"]:
         if name not in EMPTY_NAMESPACES:
             raise Error(f'--empty-ns: criu leaves only the network namespace empty, not "{name}"')
@@ -88,12 +88,9 @@ def run(words: "list[str]", work: str, log: str, descriptors: "tuple[int, ...]" 
     Raises Error with the last of its own errors.
     """
     command = [find(), *words, "--work-dir", work, "--log-file", log, "-v4"]
+    null = subprocess.DEVNULL
     done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        pass_fds=descriptors,
+        command, stdin=null, stdout=null, stderr=subprocess.PIPE, pass_fds=descriptors, cwd=work
     )
     if done.returncode != 0:
         said = (

@@ -79,12 +79,8 @@ def _run(
         posix.unlink(f"{work}/{PID_FILE}")
     except FileNotFoundError:
         pass
-    sources = {
-        checkpoint.NULL_DEVICE: lambda _: "/dev/null",
-        checkpoint.CGROUP: lambda name: _hierarchy(groups, name),
-    }
     for point, (kind, detail) in notes["mounts"].items():
-        source = sources.get(kind, lambda path: path)(detail)
+        source = _source(kind, detail, groups)
         words += ["--external", f"mnt[{point}]:{source}"]
     kept = []
     for fd, key in enumerate(notes["stdio"]):
@@ -92,8 +88,6 @@ def _run(
             # Its own 0, 1 and 2 are its own.
             kept.append(_above(fd))
             words += ["--inherit-fd", f"fd[{kept[-1]}]:{key}"]
-    if not flags["manage-cgroups-mode"]:
-        words.append("--manage-cgroups=soft")
     words += ["--cgroup-root", groups.path]
     words += criu.options(criu.RESTORE, flags, request.bundle.config.get("annotations") or {})
     try:
@@ -101,6 +95,13 @@ def _run(
     finally:
         for fd in kept:
             posix.close(fd)
+
+
+def _source(kind: str, detail: str, groups: "Cgroups") -> str:
+    """Where a mount that isn't the container's own filesystem comes from now."""
+    if kind == checkpoint.CGROUP:
+        return _hierarchy(groups, detail)
+    return "/dev/null" if kind == checkpoint.NULL_DEVICE else detail
 
 
 def _hierarchy(groups: "Cgroups", options: str) -> str:

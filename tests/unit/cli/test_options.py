@@ -314,7 +314,7 @@ MISTAKES: list[tuple[str, str, str | None]] = [
     (
         "--pid-file /p create x",
         'unknown flag: "--pid-file"',
-        "it is a flag of create, run, exec, and goes after the command's name",
+        "it is a flag of create, run, exec, restore, and goes after the command's name",
     ),
     ("--log", "flag needs an argument: --log FILE", None),
     ("create -b", "flag needs an argument: --bundle DIR", None),
