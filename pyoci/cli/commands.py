@@ -29,8 +29,7 @@ def dispatch(invocation: "Invocation", log: "Log") -> int:
 
 def _refuse_what_is_missing(invocation: "Invocation") -> None:
     """Global flags that this version can't do: refused, never ignored."""
-    given = invocation.globals
-    manager = "systemd" if given["systemd-cgroup"] else given["cgroup-manager"]
+    manager = _manager(invocation)
     if manager == "cgroupfs":
         return
     from pyoci.cgroups import MANAGERS
@@ -40,6 +39,12 @@ def _refuse_what_is_missing(invocation: "Invocation") -> None:
             f'the cgroup manager "{manager}" is not supported yet by this version of pyoci',
             hint="without --systemd-cgroup and --cgroup-manager pyoci makes the cgroups itself (cgroupfs)",
         )
+
+
+def _manager(invocation: "Invocation") -> str:
+    given = invocation.globals
+    manager: str = "systemd" if given["systemd-cgroup"] else given["cgroup-manager"]
+    return manager
 
 
 def create_command(invocation: "Invocation", log: "Log") -> int:
@@ -55,7 +60,8 @@ def run_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container.run import run
 
     flags = invocation.flags
-    return run(_request(invocation, log), detach=flags["detach"], keep=flags["keep"])
+    request = _request(invocation, log)
+    return run(request, detach=flags["detach"], keep=flags["keep"], subreaper=not flags["no-subreaper"])
 
 
 def start_command(invocation: "Invocation", log: "Log") -> int:
@@ -80,7 +86,14 @@ def kill_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container.kill import kill, parse_signal
 
     signal = parse_signal(invocation.arguments[1] or "TERM")
-    kill(_find(invocation), signal, everything=invocation.flags["all"])
+    everything = invocation.flags["all"]
+    if invocation.flags["regex"]:
+        return _for_each(
+            invocation,
+            log,
+            lambda name: kill(store.find(_root(invocation), name), signal, everything=everything),
+        )
+    kill(_find(invocation), signal, everything=everything)
     return 0
 
 
@@ -89,10 +102,35 @@ def delete_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container.delete import delete, take
 
     force = invocation.flags["force"]
-    entry = take(_root(invocation), _id(invocation), force=force)
-    if entry:
-        delete(entry, force=force, warn=log.warn)
+
+    def delete_one(container_id: str) -> None:
+        entry = take(_root(invocation), container_id, force=force)
+        if entry:
+            delete(entry, force=force, warn=log.warn)
+
+    if invocation.flags["regex"]:
+        return _for_each(invocation, log, delete_one)
+    delete_one(_id(invocation))
     return 0
+
+
+def _for_each(invocation: "Invocation", log: "Log", act: "Callable[[str], None]") -> int:
+    """Do it with every container whose id the expression finds; what fails doesn't keep it from the others."""
+    import re
+
+    try:
+        pattern = re.compile(_id(invocation))
+    except re.error as error:
+        raise Error(f'--regex: "{_id(invocation)}" is not a regular expression: {error}') from None
+    failures = 0
+    for container_id in store.list_ids(_root(invocation)):
+        if pattern.search(container_id):
+            try:
+                act(container_id)
+            except Error as error:
+                log.error(error)
+                failures = 1
+    return failures
 
 
 def exec_command(invocation: "Invocation", log: "Log") -> int:
@@ -106,6 +144,56 @@ def exec_command(invocation: "Invocation", log: "Log") -> int:
         # So that an engine can tell it from the program's own status, as with runc.
         error.exit_code = 255
         raise
+
+
+def mounts_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci mounts"""
+    from pyoci.container import mounting
+
+    action, container_id, file = invocation.arguments
+    assert container_id is not None and file is not None
+    actions = {"add": mounting.add, "remove": mounting.remove}
+    if action not in actions:
+        raise Error(f'mounts: "{action}" is neither add nor remove')
+    entries = mounting.from_file(file)
+    entry = store.find(_root(invocation), container_id)
+    entry.lock()
+    entry.load()
+    actions[action](entry, entries)
+    return 0
+
+
+def checkpoint_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci checkpoint"""
+    from pyoci.container.checkpoint import checkpoint
+
+    checkpoint(_locked(invocation), invocation.flags)
+    return 0
+
+
+def restore_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci restore"""
+    from pyoci.container.create import Request, located
+    from pyoci.container.restore import run
+    from pyoci.spec.bundle import load
+
+    flags = invocation.flags
+    if flags["console-socket"]:
+        raise Error(
+            "restore: a container with a terminal can't be checkpointed, so --console-socket has no meaning"
+        )
+    bundle = load(flags["bundle"])
+    request = Request(
+        _root(invocation),
+        _id(invocation),
+        bundle,
+        log.warn,
+        pid_file=flags["pid-file"],
+        rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
+        manager=_manager(invocation),
+    )
+    with located(bundle):
+        return run(request, flags, log.warn)
 
 
 def pause_command(invocation: "Invocation", log: "Log") -> int:
@@ -195,7 +283,8 @@ def plan_command(invocation: "Invocation", log: "Log") -> int:
 
     bundle = load(invocation.arguments[0] or ".")
     with located(bundle):
-        request = Request("/", _id_like(bundle.path.rpartition("/")[2]), bundle, log.warn)
+        name = _id_like(bundle.path.rpartition("/")[2])
+        request = Request("/", name, bundle, log.warn, manager=_manager(invocation))
         _, plan, _ = prepare(request, cache=False)
     output(show.as_json(plan) if invocation.flags["json"] else show.as_text(plan))
     return 0
@@ -259,6 +348,19 @@ def _locked(invocation: "Invocation", *, shared: bool = False) -> store.Entry:
     return entry
 
 
+# crun's annotation for what --pidfd-socket says.
+PIDFD_RECEIVER = "run.oci.pidfd_receiver"
+
+
+def sender_to(path: "str | None", what: str = "terminal") -> "Callable[[int], None] | None":
+    """What hands a descriptor to whoever listens at a unix socket; None without a path."""
+    if not path:
+        return None
+    from pyoci.container.console import sender
+
+    return sender(path, what=what, closes=what == "terminal")
+
+
 def _request(invocation: "Invocation", log: "Log") -> "Request":
     from pyoci.container.create import Request
     from pyoci.spec.bundle import load
@@ -269,22 +371,24 @@ def _request(invocation: "Invocation", log: "Log") -> "Request":
         from pyoci.container.activation import inherited
 
         descriptors, environment = inherited()
-    console = None
-    if flags["console-socket"]:
-        from pyoci.container.console import sender
-
-        console = sender(flags["console-socket"])
+    bundle = load(flags["bundle"], flags["config"])
+    annotations = bundle.config.get("annotations") or {}
+    console = sender_to(flags["console-socket"])
+    if console and not (bundle.config.get("process") or {}).get("terminal"):
+        raise Error("--console-socket is given, but process.terminal is not true")
     return Request(
         _root(invocation),
         _id(invocation),
-        load(flags["bundle"]),
+        bundle,
         log.warn,
         pid_file=flags["pid-file"],
         console=console,
+        pidfd=sender_to(flags["pidfd-socket"] or annotations.get(PIDFD_RECEIVER), "pidfd"),
         no_pivot=flags["no-pivot"],
         preserve_fds=descriptors + flags["preserve-fds"],
         environment=environment,
         notify=bool(posix.environ.get(b"NOTIFY_SOCKET")),
         new_keyring=not flags["no-new-keyring"],
+        manager=_manager(invocation),
         rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 CONVERSATION = 1
 # CPU numbers of a mask that leaves the choice to the cpuset.
 ALL_CPUS = 1 << 13
+CONVERSATION = 1  # its slot, csrc/init.h
 
 
 def compile_exec(context: "Compilation", entered: int) -> Plan:
@@ -47,6 +48,7 @@ def compile_exec(context: "Compilation", entered: int) -> Plan:
     process.compile_scheduling(context, plan)
     process.open_labels(context, plan)
     sets = process.compile_identity(context, plan)
+    plan.add("close-descriptors", "", CONVERSATION)
     plan.add("ready", "", KEEP_REPORTING)
     process.compile_labels(context, plan)
     process.compile_filter(context, plan, sets)

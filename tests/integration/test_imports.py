@@ -4,7 +4,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from conformance.runtime import Runtime, new_id
+import pytest
+
+from conformance.runtime import SYSTEMD, Runtime, new_id
 
 FORBIDDEN = {
     "os",
@@ -59,6 +61,7 @@ def names(report: str) -> set[str]:
     return {line.split("|")[2].strip() for line in report.splitlines() if line.startswith("import time:")}
 
 
+@pytest.mark.skipif(SYSTEMD, reason="the budget is that of cgroupfs")
 def test_the_hot_commands_import_what_is_pinned_and_nothing_slow(pyoci: Runtime, sleeper: Path) -> None:
     container = new_id()
     seen: dict[str, set[str]] = {}
