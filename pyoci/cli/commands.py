@@ -2,6 +2,7 @@
 
 import posix
 
+from pyoci.annotations import PIDFD_RECEIVER
 from pyoci.container import store
 from pyoci.errors import Error
 from pyoci.paths import absolute, is_directory
@@ -346,10 +347,6 @@ def _locked(invocation: "Invocation", *, shared: bool = False) -> store.Entry:
     entry.lock(shared=shared)
     entry.load()
     return entry
-
-
-# crun's annotation for what --pidfd-socket says.
-PIDFD_RECEIVER = "run.oci.pidfd_receiver"
 
 
 def sender_to(path: "str | None", what: str = "terminal") -> "Callable[[int], None] | None":
