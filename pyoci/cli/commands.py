@@ -2,7 +2,6 @@
 
 import posix
 
-from pyoci.annotations import PIDFD_RECEIVER
 from pyoci.container import store
 from pyoci.errors import Error
 from pyoci.paths import absolute, is_directory
@@ -359,6 +358,7 @@ def sender_to(path: "str | None", what: str = "terminal") -> "Callable[[int], No
 
 
 def _request(invocation: "Invocation", log: "Log") -> "Request":
+    from pyoci.annotations import PIDFD_RECEIVER
     from pyoci.container.create import Request
     from pyoci.spec.bundle import load
 
