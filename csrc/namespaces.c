@@ -66,6 +66,13 @@ int step_enter_root(struct init *init, const struct step *step)
 	return init->root < 0 ? step_failed(init, "open", "/") : 0;
 }
 
+int step_hold_root(struct init *init, const struct step *step)
+{
+	(void)step;
+	init->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return init->root < 0 ? step_failed(init, "open", "/") : 0;
+}
+
 int step_unshare(struct init *init, const struct step *step)
 {
 	if (unshare((int)step->args[0].u) != 0)

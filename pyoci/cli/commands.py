@@ -348,10 +348,6 @@ def _locked(invocation: "Invocation", *, shared: bool = False) -> store.Entry:
     return entry
 
 
-# crun's annotation for what --pidfd-socket says.
-PIDFD_RECEIVER = "run.oci.pidfd_receiver"
-
-
 def sender_to(path: "str | None", what: str = "terminal") -> "Callable[[int], None] | None":
     """What hands a descriptor to whoever listens at a unix socket; None without a path."""
     if not path:
@@ -362,6 +358,7 @@ def sender_to(path: "str | None", what: str = "terminal") -> "Callable[[int], No
 
 
 def _request(invocation: "Invocation", log: "Log") -> "Request":
+    from pyoci.annotations import PIDFD_RECEIVER
     from pyoci.container.create import Request
     from pyoci.spec.bundle import load
 

@@ -3,6 +3,7 @@
 import posix
 import subprocess
 
+from pyoci.annotations import CRIU_CONFIG
 from pyoci.errors import Error
 from pyoci.paths import absolute, find_program
 
@@ -33,7 +34,6 @@ DEFAULTS = {"network-lock": "iptables"}
 # --empty-ns's only value that criu takes, and what engines call it.
 EMPTY_NAMESPACES = {"network": "net", "net": "net"}
 CONFIGS = ("/etc/criu/pyoci.conf", "/etc/criu/runc.conf")
-ANNOTATION = "org.criu.config"
 
 
 def find() -> str:
@@ -70,7 +70,7 @@ def options(command: str, flags: "dict[str, Any]", annotations: "dict[str, str]"
         if not colon or not (port.isascii() and port.isdigit()):
             raise Error(f'--page-server: "{flags["page-server"]}" is not ADDRESS:PORT')
         words += ["--page-server", "--address", address, "--port", port]
-    config = annotations.get(ANNOTATION) or next(
+    config = annotations.get(CRIU_CONFIG) or next(
         (each for each in CONFIGS if posix.access(each, posix.R_OK)), None
     )
     return [*words, "--config", config] if config else words

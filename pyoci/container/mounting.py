@@ -125,6 +125,7 @@ def _entry_plan(entry: "Entry") -> "tuple[Plan, int]":
     if entered & NAMESPACES["user"][0]:
         plan.add("assume-root", "", 0, 0)
     plan.add("enter-root", "", root)
+    plan.add("hold-root", "")
     return plan, pid
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 CONVERSATION = 1
 # CPU numbers of a mask that leaves the choice to the cpuset.
 ALL_CPUS = 1 << 13
-CONVERSATION = 1  # its slot, csrc/init.h
 
 
 def compile_exec(context: "Compilation", entered: int) -> Plan:

@@ -20,6 +20,7 @@ ALWAYS = """
 STATUS = "pyoci.container.status pyoci.container.conversation pyoci.container.identity _socket _struct"
 REMOVE = "pyoci.container.delete pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.tree select errno"
 COMPILE = """
+    pyoci.annotations
     pyoci.plan pyoci.plan.capabilities pyoci.plan.cgroup_mounts pyoci.plan.compile pyoci.plan.devices
     pyoci.plan.hooks pyoci.plan.mount_options pyoci.plan.mounts pyoci.plan.namespaces pyoci.plan.plan
     pyoci.plan.process pyoci.plan.state pyoci.plan.steps
@@ -31,7 +32,7 @@ CREATE = """
 """
 V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 LIMITS = " pyoci.cgroups.limits pyoci.cgroups.devices " + (
-    "pyoci.cgroups.v2 pyoci.cgroups.device_filter" if V2 else "pyoci.cgroups.v1"
+    "pyoci.cgroups.v2 pyoci.cgroups.device_filter pyoci.container.delegation" if V2 else "pyoci.cgroups.v1"
 )
 PINNED = {
     "create": ALWAYS + CREATE + COMPILE + LIMITS,
