@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pyoci.container.console import Relay
     from pyoci.container.store import Entry
+    from pyoci.trace import Trace
 
 # Flags that say what --process says too.
 OF_PROCESS = (
@@ -21,11 +22,18 @@ OF_PROCESS = (
 )
 
 
-def run(entry: "Entry", flags: "dict[str, Any]", words: "list[str]", warn: "Callable[[str], None]") -> int:
+def run(
+    entry: "Entry",
+    flags: "dict[str, Any]",
+    words: "list[str]",
+    warn: "Callable[[str], None]",
+    trace: "Trace | None" = None,
+) -> int:
     """Run it; the exit status.
 
     Arguments:
         words: the program and its arguments.
+        trace: takes down how long everything takes, or None.
 
     Raises Error.
     """
@@ -46,6 +54,7 @@ def run(entry: "Entry", flags: "dict[str, Any]", words: "list[str]", warn: "Call
         preserve_fds=flags["preserve-fds"],
         cgroups=flags["cgroup"],
         ignore_paused=flags["ignore-paused"],
+        trace=trace,
     )
     if flags["detach"]:
         entry.lock(shared=True)

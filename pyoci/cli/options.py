@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyoci.trace import Trace
+
 # What a flag's value is. BOOLEAN needs no value; LIST may be given several times.
 BOOLEAN, TEXT, NUMBER, CHOICE, LIST = "boolean", "text", "number", "choice", "list"
 # A C int: what descriptors and their counts are.
@@ -105,6 +107,7 @@ GLOBAL_FLAGS = (
         choices=("error", "warning", "info", "debug"),
     ),
     Flag("debug", "the same as --log-level debug"),
+    Flag("trace", "add how long everything takes to this file; `trace` shows it", "FILE"),
     Flag("systemd-cgroup", "the same as --cgroup-manager systemd"),
     Flag(
         "cgroup-manager",
@@ -261,6 +264,7 @@ COMMANDS = (
         "[BUNDLE]",
         Flag("json", "as JSON"),
     ),
+    Command("trace", "show what --trace has written as a table with bars", "FILE"),
     Command("features", "print what this pyoci supports as JSON", ""),
     Command("help", "show help for a command", "[COMMAND]"),
 )
@@ -274,6 +278,7 @@ class Invocation:
         command: None if only help or the version was asked for.
         flags: the command's flags by name.
         arguments: the positionals, as many as the command names; None for one left out.
+        trace: takes down how long everything takes (--trace), or None.
     """
 
     def __init__(self) -> None:
@@ -281,6 +286,7 @@ class Invocation:
         self.command: Command | None = None
         self.flags: "dict[str, Any]" = {}
         self.arguments: "list[str | None]" = []
+        self.trace: "Trace | None" = None
 
 
 def parse(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyoci.container.trees import Trees
     from pyoci.plan.plan import Plan, Slot
     from pyoci.spec.bundle import Bundle
+    from pyoci.trace import Trace
 
 SIGKILL = 9  # the signal module imports enum
 INIT = absolute(__file__ + "/../..") + "/pyoci-init"
@@ -46,6 +47,7 @@ class Request:
         environment: variables that the program gets beside those of its config, "NAME=value".
         notify: the program gets a socket for sd_notify(3).
         resctrl: where the resctrl filesystem is mounted; None looks for it.
+        trace: takes down how long everything takes, or None.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Request:
         environment: "Sequence[str]" = (),
         notify: bool = False,
         resctrl: str | None = None,
+        trace: "Trace | None" = None,
     ) -> None:
         self.root = root
         self.id = store.check_id(container_id)
@@ -78,6 +81,7 @@ class Request:
         self.environment = list(environment)
         self.notify = notify
         self.resctrl = resctrl
+        self.trace = trace
 
 
 def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan, Cgroups]":
@@ -112,6 +116,7 @@ def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan
         no_pivot=request.no_pivot,
         preserved=request.preserve_fds,
         new_keyring=request.new_keyring,
+        trace=request.trace is not None,
     )
     return context, compile_plan(context), groups
 
@@ -288,6 +293,8 @@ class Birth:
         self.conversation, theirs = conversation.pair()
         listener = conversation.listen(self.entry.start_socket)
         made = {"plan": self._plan_file(), "conversation": theirs.fileno(), "start": listener.fileno()}
+        if self.request.trace:
+            made["trace"] = self.request.trace.memory(self.plan)
         slots = [made[slot.name] if slot.name in made else self._open(slot) for slot in self.plan.slots]
         if any(slot.name.startswith("namespace:") for slot in self.plan.slots):
             from pyoci.container import own_namespaces

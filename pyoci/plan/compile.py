@@ -38,6 +38,7 @@ class Compilation:
         no_pivot: leave the host's root by chroot(2), not pivot_root(2).
         preserved: how many descriptors from 3 up the program gets.
         new_keyring: make a session keyring for the container.
+        trace: the init notes when each step begins.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Compilation:
         no_pivot: bool = False,
         preserved: int = 0,
         new_keyring: bool = True,
+        trace: bool = False,
     ) -> None:
         self.config = config
         self.host = host
@@ -64,6 +66,7 @@ class Compilation:
         self.no_pivot = no_pivot
         self.preserved = preserved
         self.new_keyring = new_keyring
+        self.trace = trace
         self.process: "dict[str, Any] | None" = config.get("process")
         self.linux: "dict[str, Any]" = config.get("linux") or {}
         self.namespaces = namespaces.read(config)
@@ -91,7 +94,7 @@ def compile_plan(context: Compilation) -> Plan:
 
     Raises ConfigError for what this host can't do.
     """
-    plan = Plan(context.preserved)
+    plan = new_plan(context)
     process.check_labels(context, plan)
     namespaces.compile_birth(context, plan)
     start = plan.slot("start")
@@ -131,6 +134,14 @@ def compile_plan(context: Compilation) -> Plan:
     process.compile_labels(context, plan)
     process.compile_filter(context, plan, sets)
     process.compile_program(context, plan)
+    return plan
+
+
+def new_plan(context: Compilation) -> Plan:
+    """A plan that does nothing yet, but tells when it does what if it is to be traced."""
+    plan = Plan(context.preserved)
+    if context.trace:
+        plan.add("trace", "", plan.slot("trace"))
     return plan
 
 

@@ -1,18 +1,18 @@
 """A process that joins a container -> a plan: the same story as a container's, without what is there already."""
 
 from pyoci.plan import devices, namespaces, process
-from pyoci.plan.compile import KEEP_REPORTING
-from pyoci.plan.plan import Plan
+from pyoci.plan.compile import KEEP_REPORTING, new_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.plan.compile import Compilation
+    from pyoci.plan.plan import Plan
 
 # CPU numbers of a mask that leaves the choice to the cpuset.
 ALL_CPUS = 1 << 13
 
 
-def compile_exec(context: "Compilation", entered: int, *, forks: bool) -> Plan:
+def compile_exec(context: "Compilation", entered: int, *, forks: bool) -> "Plan":
     """The steps from the host side into the container, and to the program.
 
     Arguments:
@@ -22,7 +22,7 @@ def compile_exec(context: "Compilation", entered: int, *, forks: bool) -> Plan:
 
     Raises ConfigError for what this host can't do.
     """
-    plan = Plan(context.preserved)
+    plan = new_plan(context)
     process.check_labels(context, plan)
     target, root = plan.slot("container"), plan.slot("root")
     for path in context.cgroup_files:
@@ -50,7 +50,7 @@ def compile_exec(context: "Compilation", entered: int, *, forks: bool) -> Plan:
     return plan
 
 
-def _compile_affinity(context: "Compilation", plan: Plan) -> None:
+def _compile_affinity(context: "Compilation", plan: "Plan") -> None:
     """process.execCPUAffinity.final; the caller's own CPUs are none of the container's business."""
     from pyoci.plan.scheduling import node_mask
 
