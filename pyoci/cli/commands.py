@@ -68,7 +68,7 @@ def start_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci start"""
     from pyoci.container.start import start
 
-    start(_locked(invocation), log.warn)
+    start(_locked(invocation), log.warn, trace=invocation.trace)
     return 0
 
 
@@ -139,7 +139,7 @@ def exec_command(invocation: "Invocation", log: "Log") -> int:
 
     words = [word for word in invocation.arguments[1:] if word is not None]
     try:
-        return run(_find(invocation), invocation.flags, words, log.warn)
+        return run(_find(invocation), invocation.flags, words, log.warn, invocation.trace)
     except Error as error:
         # So that an engine can tell it from the program's own status, as with runc.
         error.exit_code = 255
@@ -295,6 +295,14 @@ def _id_like(name: str) -> str:
     return "".join(char for char in name if char in store.ID_CHARACTERS).strip(".") or "container"
 
 
+def trace_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci trace"""
+    from pyoci.cli import timeline
+
+    output(timeline.show(_id(invocation)))
+    return 0
+
+
 def features_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci features"""
     from pyoci.features import features
@@ -388,4 +396,5 @@ def _request(invocation: "Invocation", log: "Log") -> "Request":
         new_keyring=not flags["no-new-keyring"],
         manager=_manager(invocation),
         rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
+        trace=invocation.trace,
     )

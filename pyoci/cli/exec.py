@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pyoci.container.console import Relay
     from pyoci.container.store import Entry
+    from pyoci.trace import Trace
 
 # Flags that say what --process says too.
 OF_PROCESS = (
@@ -22,11 +23,18 @@ OF_PROCESS = (
 )
 
 
-def run(entry: "Entry", flags: "dict[str, Any]", words: "list[str]", warn: "Callable[[str], None]") -> int:
+def run(
+    entry: "Entry",
+    flags: "dict[str, Any]",
+    words: "list[str]",
+    warn: "Callable[[str], None]",
+    trace: "Trace | None" = None,
+) -> int:
     """Run it; the exit status.
 
     Arguments:
         words: the program and its arguments.
+        trace: takes down how long everything takes, or None.
 
     Raises Error.
     """
@@ -42,6 +50,7 @@ def run(entry: "Entry", flags: "dict[str, Any]", words: "list[str]", warn: "Call
         preserve_fds=flags["preserve-fds"],
         cgroups=flags["cgroup"],
         ignore_paused=flags["ignore-paused"],
+        trace=trace,
     )
     if flags["detach"]:
         entry.lock(shared=True)

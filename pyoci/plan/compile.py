@@ -36,6 +36,7 @@ class Compilation:
         preserved: how many descriptors from 3 up the program gets.
         new_keyring: make a session keyring for the container.
         inside: the init is in the container already, so the host side has to open all that lies on the host.
+        trace: the init notes when each step begins.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Compilation:
         preserved: int = 0,
         new_keyring: bool = True,
         inside: bool = False,
+        trace: bool = False,
     ) -> None:
         self.config = config
         self.host = host
@@ -66,6 +68,7 @@ class Compilation:
         self.preserved = preserved
         self.new_keyring = new_keyring
         self.inside = inside
+        self.trace = trace
         self.process: "dict[str, Any] | None" = config.get("process")
         self.linux: "dict[str, Any]" = config.get("linux") or {}
         self.namespaces = namespaces.read(config)
@@ -93,7 +96,7 @@ def compile_plan(context: Compilation) -> Plan:
 
     Raises ConfigError for what this host can't do.
     """
-    plan = Plan(context.preserved)
+    plan = new_plan(context)
     process.check_labels(context, plan)
     namespaces.compile_birth(context, plan)
     start = plan.slot("start")
@@ -137,6 +140,14 @@ def compile_plan(context: Compilation) -> Plan:
     process.compile_labels(context, plan)
     process.compile_filter(context, plan, sets)
     process.compile_program(context, plan)
+    return plan
+
+
+def new_plan(context: Compilation) -> Plan:
+    """A plan that does nothing yet, but tells when it does what if it is to be traced."""
+    plan = Plan(context.preserved)
+    if context.trace:
+        plan.add("trace", "", plan.slot("trace"))
     return plan
 
 

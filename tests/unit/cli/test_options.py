@@ -182,6 +182,7 @@ def test_create_as_containerd_calls_it() -> None:
         "log-format": "json",
         "log-level": "warning",
         "debug": False,
+        "trace": None,
         "systemd-cgroup": True,
         "cgroup-manager": "cgroupfs",
         "rootless": "true",
