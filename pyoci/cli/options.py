@@ -5,7 +5,7 @@ No argparse: importing it costs more than a whole `state`. Flags are read as Go'
 read them, since that is what engines were written for: one dash or two, `--flag value` or `--flag=value`.
 """
 
-from pyoci.errors import Error
+from pyoci.errors import NEEDS_ARGUMENT, Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -389,8 +389,7 @@ def _read_flag(
     i += 1
     if not equals and flag.kind is not BOOLEAN:
         if i == len(argv):
-            # podman looks for these words to learn which flags there are.
-            raise Error(f"flag needs an argument: --{flag.name} {flag.metavar}")
+            raise Error(f"{NEEDS_ARGUMENT}: --{flag.name} {flag.metavar}")
         text = argv[i]
         i += 1
     value = _VALUES[flag.kind](flag, text if equals or flag.kind is not BOOLEAN else "true")

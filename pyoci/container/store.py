@@ -10,7 +10,7 @@ import posix
 import time
 
 from pyoci import jsontext
-from pyoci.errors import Error
+from pyoci.errors import DOES_NOT_EXIST, Error
 from pyoci.paths import make_directories
 
 TYPE_CHECKING = False
@@ -309,5 +309,5 @@ def write_file(path: str, data: bytes, mode: int) -> None:
 
 
 def does_not_exist(container_id: str) -> NotFoundError:
-    """The error for an unknown id; containerd looks for "does not exist"."""
-    return NotFoundError(f'container "{container_id}" does not exist')
+    """The error for an unknown id."""
+    return NotFoundError(f'container "{container_id}" {DOES_NOT_EXIST}')

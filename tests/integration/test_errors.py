@@ -61,6 +61,18 @@ def test_start_reports_a_filter_that_kills_the_init(pyoci: Runtime, bundle: Make
     assert pyoci.state(container)["status"] == "stopped"
 
 
+@pytest.mark.parametrize(
+    ("source", "destination"), [("/etc/hostname", "/etc"), ("/etc", "/etc/passwd")], ids=["file", "directory"]
+)
+@pytest.mark.peers_differ(crun="says it otherwise")
+def test_a_file_and_a_directory_on_each_other_are_called_so(
+    pyoci: Runtime, bundle: MakeBundle, source: str, destination: str
+) -> None:
+    mount = {"destination": destination, "source": source, "options": ["bind"]}
+    error = create_that_fails(pyoci, bundle(mounts=mounts(mount)))
+    assert f'"{destination}": not a directory' in error
+
+
 def test_a_missing_bundle_is_an_error(pyoci: Runtime, tmp_path: Path) -> None:
     assert "no-bundle" in create_that_fails(pyoci, tmp_path / "no-bundle")
 
