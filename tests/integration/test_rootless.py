@@ -55,6 +55,23 @@ class Account:
         return path
 
 
+@pytest.mark.parametrize(
+    ("variables", "is_his"),
+    [({}, True), ({"USER": "someone"}, True), ({"USER": "root"}, False), ({"XDG_RUNTIME_DIR": ""}, False)],
+    ids=str,
+)
+def test_the_root_of_a_users_namespace_keeps_his_states_in_his_runtime_directory(
+    runtime_file: Path, tmp_path: Path, variables: dict[str, str], is_his: bool
+) -> None:
+    """podman without root calls its runtime so. The root of a system container has USER=root, or no such directory."""
+    (tmp_path / "pyoci/mine").mkdir(parents=True)
+    env = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path)} | variables
+    command = ["unshare", "--user", "--map-root-user", str(runtime_file), "list", "--quiet"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done
+    assert ("mine" in done.stdout.split()) == is_his
+
+
 @pytest.fixture
 def account(runtime_file: Path) -> Iterator[Account]:
     """A user of this test's own, who has subordinate ids; /etc is changed in our mount namespace only."""
