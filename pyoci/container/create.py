@@ -108,6 +108,7 @@ def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan
         container_id=request.id,
         cgroup_path=groups.path,
         cgroup_files=groups.join_files(),
+        shown_cgroups=None if groups.groups else _shown_without_own(facts),
         seccomp=seccomp,
         no_pivot=request.no_pivot,
         preserved=request.preserve_fds,
@@ -140,6 +141,12 @@ def _open_cgroups(facts: host.Host, linux: "dict[str, Any]", container_id: str) 
     if not linux.get("cgroupsPath"):
         path = unprivileged.default_path(facts.layout, container_id) or path
     return unprivileged.open_for(facts.layout, path, linux)
+
+
+def _shown_without_own(facts: host.Host) -> "dict[str, str]":
+    from pyoci.cgroups.unprivileged import callers_directories
+
+    return callers_directories(facts.layout)
 
 
 def create(request: Request) -> "store.Entry":

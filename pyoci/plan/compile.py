@@ -34,6 +34,7 @@ class Compilation:
         container_id: the container's.
         cgroup_path: where it lies below each hierarchy.
         cgroup_files: the `tasks` files that it joins by.
+        shown_cgroups: its directory in the hierarchy with that mount point, where it isn't at cgroup_path.
         seccomp: the compiled filter, if the config has one.
         no_pivot: leave the host's root by chroot(2), not pivot_root(2).
         preserved: how many descriptors from 3 up the program gets.
@@ -49,6 +50,7 @@ class Compilation:
         container_id: str,
         cgroup_path: str = "/",
         cgroup_files: "list[str] | tuple[str, ...]" = (),
+        shown_cgroups: "dict[str, str] | None" = None,
         seccomp: "Filter | None" = None,
         no_pivot: bool = False,
         preserved: int = 0,
@@ -60,6 +62,7 @@ class Compilation:
         self.container_id = container_id
         self.cgroup_path = cgroup_path
         self.cgroup_files = cgroup_files
+        self.shown_cgroups = shown_cgroups or {}
         self.seccomp = seccomp
         self.no_pivot = no_pivot
         self.preserved = preserved

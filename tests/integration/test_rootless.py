@@ -204,6 +204,23 @@ def test_device_rules_are_no_limits(account: Account) -> None:
     assert result.stdout == "fine\n", result
 
 
+def test_a_container_without_cgroups_of_its_own_is_shown_its_callers(account: Account) -> None:
+    """podman without root mounts them on cgroup v1, without a cgroup namespace."""
+    mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]}
+    bundle = account.bundle(**script("cat /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; mount"))
+    document = json.loads((bundle / "config.json").read_text())
+    document["mounts"] = [m for m in document["mounts"] if m["destination"] != mount["destination"]] + [mount]
+    document["linux"]["namespaces"] = [n for n in document["linux"]["namespaces"] if n["type"] != "cgroup"]
+    (bundle / "config.json").write_text(json.dumps(document))
+    result = account.run("run", "--bundle", bundle, new_id())
+    assert result.code == 0 or "No such file" in result.stderr, result
+    trees = {line.split()[2]: line for line in result.stdout.splitlines() if " type cgroup" in line}
+    assert trees
+    assert all("(ro," in line for line in trees.values()), trees
+    # In its own pid namespace it is 1.
+    assert result.stdout.splitlines().count("1") == len(trees)
+
+
 def test_the_hosts_root_can_not_be_mapped(account: Account) -> None:
     root = [{"containerID": 0, "hostID": 0, "size": 1}]
     bundle = account.bundle(linux={"uidMappings": root, "gidMappings": root})
