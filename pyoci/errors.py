@@ -26,6 +26,7 @@ PERMISSION_DENIED = "permission denied"
 NOT_A_DIRECTORY = "not a directory"
 # podman's question whether `restore` has a flag: it leaves out the value.
 NEEDS_ARGUMENT = "flag needs an argument"
+LONGEST_MESSAGE = 2000  # characters
 
 
 class Error(Exception):
@@ -89,6 +90,17 @@ class ConfigError(Error):
         self.problems = problems
         self.name = name
         super().__init__("\n".join(self._line(problem) for problem in problems), hint=hint)
+
+    def shorten(self) -> None:
+        """Leave out of the message what engines couldn't read: podman takes at most 4 KiB of JSON from conmon."""
+        lines = self.message.split("\n")
+        length, kept = 0, 0
+        while kept < len(lines) and (not kept or length + len(lines[kept]) < LONGEST_MESSAGE):
+            length += len(lines[kept])
+            kept += 1
+        if kept < len(lines):
+            self.message = "\n".join([*lines[:kept], f"and {len(lines) - kept} more"])
+            self.hint = "`pyoci check` tells all of them"
 
     def _line(self, problem: Problem) -> str:
         line = f":{problem.line}" if problem.line is not None else ""

@@ -153,6 +153,19 @@ _LIMITS = (
     ("mem-bw-schema", "", "LINE", "the line for memory bandwidth (Intel RDT)"),
     ("pids-limit", "", "N", "largest number of processes; -1 for no limit"),
 )
+# `checkpoint` and `restore`.
+_IMAGE = (
+    Flag("image-path", "the directory of the checkpoint", "DIR"),
+    Flag("work-path", "a directory for CRIU's own files", "DIR"),
+    Flag("tcp-established", "with open TCP connections"),
+    Flag("ext-unix-sk", "with unix sockets that lead out of the container"),
+    Flag("shell-job", "with the terminal of the caller"),
+    Flag("file-locks", "with locks of files"),
+    Flag("manage-cgroups-mode", "what is kept of the cgroups", "MODE"),
+    Flag("empty-ns", "leave a namespace's contents out", "NAMESPACE", kind=LIST),
+    Flag("auto-dedup", "keep each page once"),
+    Flag("lazy-pages", "copy pages when they are asked for"),
+)
 COMMANDS = (
     Command("create", "create a container from a bundle; `start` runs its program", "ID", *_CREATION),
     Command("start", "run the program of a created container", "ID"),
@@ -241,6 +254,30 @@ COMMANDS = (
         *(Flag(name, text, metavar, short=short) for name, short, metavar, text in _LIMITS),
     ),
     Command(
+        "checkpoint",
+        "write the state of a container's processes to files",
+        "ID",
+        *_IMAGE,
+        Flag("parent-path", "the directory of an earlier checkpoint", "DIR"),
+        Flag("pre-dump", "write the memory only, and go on"),
+        Flag("leave-running", "go on afterwards"),
+        Flag("page-server", "send the memory there", "ADDRESS:PORT"),
+        Flag("status-fd", "write a byte there when the pages can be asked for", "N", kind=NUMBER),
+        function=None,
+    ),
+    Command(
+        "restore",
+        "make a container from a checkpoint",
+        "ID",
+        *_CREATION[:4],
+        *_IMAGE,
+        Flag("detach", "don't wait", short="d"),
+        Flag("no-subreaper", "don't become the parent of processes that the container leaves behind"),
+        Flag("lsm-profile", "its AppArmor profile or SELinux label", "TYPE:NAME"),
+        Flag("lsm-mount-context", "the SELinux label of its mounts", "LABEL"),
+        function=None,
+    ),
+    Command(
         "list",
         "list the containers",
         "",
@@ -307,10 +344,11 @@ def parse(
     result.command = command = find(argv[i], commands)
     result.flags = _defaults(command.flags)
     positionals = _read_command(argv, i + 1, command, result, commands)
+    if command.function is None:
+        # Even its help: podman asks by `checkpoint --help` whether it is there.
+        raise Error(f"{command.name} is not supported yet by this version of pyoci")
     if given["help"]:
         return result
-    if command.function is None:
-        raise Error(f"{command.name} is not supported yet by this version of pyoci")
     result.arguments = _check_positionals(command, positionals)
     return result
 
@@ -417,7 +455,7 @@ def _unknown_flag(
     else:
         message = f"unknown flag: {_quoted(typed)}"
         hint = "`pyoci help` lists the flags"
-        owners = [owner.name for owner in commands if _find_flag(typed, owner.flags)]
+        owners = [owner.name for owner in commands if owner.function and _find_flag(typed, owner.flags)]
         if owners:
             return Error(
                 message, hint=f"it is a flag of {', '.join(owners)}, and goes after the command's name"
