@@ -142,14 +142,14 @@ def test_many_problems_are_no_longer_than_engines_can_read_and_check_tells_all(
     pyoci: Runtime, bundle: MakeBundle
 ) -> None:
     """podman can't read a message of conmon's of more than 4 KiB, and shows the raw bytes then."""
-    here = bundle(mounts=[{"destination": f"relative/{n}"} for n in range(500)])
+    here = bundle(linux={"maskedPaths": [f"relative/{n}" for n in range(500)]})
     error = create_that_fails(pyoci, here)
-    assert "/mounts/0/destination" in error
+    assert "/linux/maskedPaths/0: " in error
     assert 1000 < len(error.encode()) < 3000
     *shown, more, hint = error.splitlines()
     assert more == f"pyoci: and {500 - len(shown)} more"
     assert hint == "hint: `pyoci check` tells all of them"
-    assert pyoci.fails("check", here).count("/destination: must be") == 500
+    assert pyoci.fails("check", here).count("/linux/maskedPaths/") == 500
 
 
 def test_unknown_properties_and_annotations_are_no_error(pyoci: Runtime, bundle: MakeBundle) -> None:
