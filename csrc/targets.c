@@ -62,6 +62,17 @@ bool is_whole_procfs(int tree)
 	return is_filesystem(tree, PROC_SUPER_MAGIC) && fstat(tree, &st) == 0 && st.st_ino == PROC_ROOT_INO;
 }
 
+bool is_in_disguise(int fd, const char *path)
+{
+	for (int i = 0; i < PLACES; i++) {
+		size_t length = strlen(places[i].path);
+
+		if (is_filesystem(fd, places[i].magic))
+			return strncmp(path, places[i].path, length) != 0 || path[length] != '/' || strstr(path, "/..");
+	}
+	return false;
+}
+
 /* Of a root filesystem that others have too /proc may soon be another directory: what was mounted is what will be hidden
  * (CVE-2019-19921). */
 static int keep(struct init *init, int tree, const char *path)
