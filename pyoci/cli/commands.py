@@ -9,10 +9,12 @@ from pyoci.paths import absolute, is_directory
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
+    from pyoci.api import Container
     from pyoci.cli.options import Invocation
-    from pyoci.container.create import Request
     from pyoci.log import Log
+    from pyoci.spec.bundle import Bundle
 
 
 def dispatch(invocation: "Invocation", log: "Log") -> int:
@@ -44,54 +46,50 @@ def _refuse_what_is_missing(invocation: "Invocation") -> None:
 
 def create_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci create"""
-    from pyoci.container.create import create
+    from pyoci.api import Container
 
-    create(_request(invocation, log))
+    Container.create(
+        _id(invocation), _bundle(invocation), _root(invocation), warn=log.warn, **_options(invocation)
+    )
     return 0
 
 
 def run_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci run"""
+    from pyoci.container.create import Request
     from pyoci.container.run import run
 
     flags = invocation.flags
-    return run(_request(invocation, log), detach=flags["detach"], keep=flags["keep"])
+    request = Request(
+        _root(invocation), _id(invocation), _bundle(invocation), log.warn, **_options(invocation)
+    )
+    return run(request, detach=flags["detach"], keep=flags["keep"])
 
 
 def start_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci start"""
-    from pyoci.container.start import start
-
-    start(_locked(invocation), log.warn, trace=invocation.trace)
+    _container(invocation, log).start(trace=invocation.trace)
     return 0
 
 
 def state_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci state"""
-    from pyoci.container.status import describe
     from pyoci.jsontext import pretty
 
-    output(pretty(describe(_find(invocation))) + "\n")
+    output(pretty(_container(invocation, log).state()) + "\n")
     return 0
 
 
 def kill_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci kill"""
-    from pyoci.container.kill import kill, parse_signal
-
-    signal = parse_signal(invocation.arguments[1] or "TERM")
-    kill(_find(invocation), signal, everything=invocation.flags["all"])
+    signal = invocation.arguments[1] or "TERM"
+    _container(invocation, log).kill(signal, everything=invocation.flags["all"])
     return 0
 
 
 def delete_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci delete"""
-    from pyoci.container.delete import delete, take
-
-    force = invocation.flags["force"]
-    entry = take(_root(invocation), _id(invocation), force=force)
-    if entry:
-        delete(entry, force=force, warn=log.warn)
+    _container(invocation, log).delete(force=invocation.flags["force"])
     return 0
 
 
@@ -101,7 +99,7 @@ def exec_command(invocation: "Invocation", log: "Log") -> int:
 
     words = [word for word in invocation.arguments[1:] if word is not None]
     try:
-        return run(_find(invocation), invocation.flags, words, log.warn, invocation.trace)
+        return run(_container(invocation, log), _find(invocation), invocation.flags, words, invocation.trace)
     except Error as error:
         # So that an engine can tell it from the program's own status, as with runc.
         error.exit_code = 255
@@ -110,18 +108,13 @@ def exec_command(invocation: "Invocation", log: "Log") -> int:
 
 def pause_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci pause"""
-    from pyoci.container.pause import pause
-
-    pause(_locked(invocation, shared=True))
+    _container(invocation, log).pause()
     return 0
 
 
 def resume_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci resume"""
-    from pyoci.container.pause import resume
-
-    # Shared: an `exec --ignore-paused` keeps the container until it is resumed.
-    resume(_locked(invocation, shared=True))
+    _container(invocation, log).resume()
     return 0
 
 
@@ -156,7 +149,7 @@ def update_command(invocation: "Invocation", log: "Log") -> int:
     if file and resources:
         raise Error("update: --resources can't be given together with other limits")
     schemas = update.schemas_from_flags(invocation.flags)
-    update.update(_locked(invocation), update.from_file(file) if file else resources, schemas)
+    _container(invocation, log).update(update.from_file(file) if file else resources, schemas)
     return 0
 
 
@@ -181,29 +174,18 @@ def spec_command(invocation: "Invocation", log: "Log") -> int:
 
 def check_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci check"""
-    from pyoci.spec.bundle import load
-
-    load(invocation.arguments[0] or ".")
+    _bundle_argument(invocation)
     return 0
 
 
 def plan_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci plan"""
-    from pyoci.container.create import Request, located, prepare
+    from pyoci.api import compile_plan
     from pyoci.plan import show
-    from pyoci.spec.bundle import load
 
-    bundle = load(invocation.arguments[0] or ".")
-    with located(bundle):
-        request = Request("/", _id_like(bundle.path.rpartition("/")[2]), bundle, log.warn)
-        _, plan, _ = prepare(request, cache=False)
+    plan = compile_plan(_bundle_argument(invocation), warn=log.warn)
     output(show.as_json(plan) if invocation.flags["json"] else show.as_text(plan))
     return 0
-
-
-def _id_like(name: str) -> str:
-    """An id for a container that isn't made."""
-    return "".join(char for char in name if char in store.ID_CHARACTERS).strip(".") or "container"
 
 
 def trace_command(invocation: "Invocation", log: "Log") -> int:
@@ -256,21 +238,30 @@ def _id(invocation: "Invocation") -> str:
     return container_id
 
 
+def _container(invocation: "Invocation", log: "Log") -> "Container":
+    from pyoci.api import Container
+
+    return Container(_id(invocation), _root(invocation), warn=log.warn)
+
+
 def _find(invocation: "Invocation") -> store.Entry:
     return store.find(_root(invocation), _id(invocation))
 
 
-def _locked(invocation: "Invocation", *, shared: bool = False) -> store.Entry:
-    entry = _find(invocation)
-    entry.lock(shared=shared)
-    entry.load()
-    return entry
-
-
-def _request(invocation: "Invocation", log: "Log") -> "Request":
-    from pyoci.container.create import Request
+def _bundle(invocation: "Invocation") -> "Bundle":
     from pyoci.spec.bundle import load
 
+    return load(invocation.flags["bundle"])
+
+
+def _bundle_argument(invocation: "Invocation") -> "Bundle":
+    from pyoci.spec.bundle import load
+
+    return load(invocation.arguments[0] or ".")
+
+
+def _options(invocation: "Invocation") -> "dict[str, Any]":
+    """What `create` and `run` ask for beside the bundle; `Request` has their meaning."""
     flags = invocation.flags
     descriptors, environment = 0, list[str]()
     if b"LISTEN_FDS" in posix.environ:
@@ -282,18 +273,14 @@ def _request(invocation: "Invocation", log: "Log") -> "Request":
         from pyoci.container.console import sender
 
         console = sender(flags["console-socket"])
-    return Request(
-        _root(invocation),
-        _id(invocation),
-        load(flags["bundle"]),
-        log.warn,
-        pid_file=flags["pid-file"],
-        console=console,
-        no_pivot=flags["no-pivot"],
-        preserve_fds=descriptors + flags["preserve-fds"],
-        environment=environment,
-        notify=bool(posix.environ.get(b"NOTIFY_SOCKET")),
-        new_keyring=not flags["no-new-keyring"],
-        rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
-        trace=invocation.trace,
-    )
+    return {
+        "pid_file": flags["pid-file"],
+        "console": console,
+        "no_pivot": flags["no-pivot"],
+        "preserve_fds": descriptors + flags["preserve-fds"],
+        "environment": environment,
+        "notify": bool(posix.environ.get(b"NOTIFY_SOCKET")),
+        "new_keyring": not flags["no-new-keyring"],
+        "rootless": {"true": True, "false": False}.get(invocation.globals["rootless"]),
+        "trace": invocation.trace,
+    }
