@@ -1,4 +1,4 @@
-# The two commands: `make hello` and `make test`. Both set up whatever is missing, as root on Debian or Ubuntu.
+# The three commands: `make hello`, `make test` and `make test-vm`. They set up whatever is missing, as root on Debian or Ubuntu.
 
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
@@ -6,7 +6,7 @@ DEBIAN := gcc libc6-dev libffi-dev libseccomp-dev linux-libc-dev python3-dev pyt
 DEBIAN_TEST := crun runc util-linux uidmap iproute2 man-db zsh fish
 BUILD_INPUTS := $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/*.def schemas/*.json pyoci/spec/generate.py pyoci/spec/schema.py)
 
-.PHONY: all man completions hello test bench lint types clean debian debian-test
+.PHONY: all man completions hello test test-vm bench lint types clean debian debian-test
 
 all: $(VENV)/bin/pyoci
 
@@ -17,7 +17,7 @@ debian-test:
 	@.ci/install-debian $(DEBIAN) $(DEBIAN_TEST)
 
 $(VENV)/.installed: pyproject.toml | debian
-	@echo "setting up $(VENV): cffi, jsonschema, pytest, hypothesis, ruff, mypy (from PyPI)"
+	@echo "setting up $(VENV): cffi, jeepney, jsonschema, pytest, hypothesis, ruff, mypy (from PyPI)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
 	@touch $@
@@ -46,6 +46,10 @@ types: all
 
 test: debian-test all lint types
 	@$(VENV)/bin/python -m pytest
+
+# The same suites where systemd and cgroup v2 are: in a virtual machine, which needs no KVM.
+test-vm: debian-test all
+	@tests/vm/suite
 
 bench: debian-test all
 	@$(VENV)/bin/python bench/lifecycle.py

@@ -13,6 +13,7 @@ from pathlib import Path
 # Every container id of this test run holds it, which tells what is left of one from the neighbours' doings.
 TAG = f"pyoci-test-{os.getpid()}"
 CGROUPS = Path("/sys/fs/cgroup")
+UNITS = Path("/run/systemd/transient")
 # The kernel ends namespaces, and removes cgroups, a little after the last process is gone.
 GRACE_S = 2.0
 
@@ -110,6 +111,11 @@ def cgroup_of(pid: int, controller: str) -> Path:
     return base / unified.lstrip("/")
 
 
+def units() -> set[str]:
+    """The files of systemd's transient units that carry our tag: there as long as systemd knows the unit, failed ones too."""
+    return {str(path) for path in UNITS.glob(f"*{TAG}*")}
+
+
 def sockets(root: Path) -> set[str]:
     """The unix sockets bound below `root`, or to a relative path (a long one doesn't fit sun_path)."""
     paths = (line.split()[7:] for line in Path("/proc/net/unix").read_text().splitlines()[1:])
@@ -123,6 +129,7 @@ class Snapshot:
     processes: dict[int, str] = field(default_factory=dict)
     mounts: Counter[str] = field(default_factory=Counter)
     cgroups: set[str] = field(default_factory=set)
+    units: set[str] = field(default_factory=set)
     sockets: set[str] = field(default_factory=set)
     entries: set[str] = field(default_factory=set)
 
@@ -132,6 +139,7 @@ class Snapshot:
             *(text for pid, text in self.processes.items() if pid not in before.processes),
             *(f"mount {point}" for point in (self.mounts - before.mounts).elements()),
             *(f"cgroup {path}" for path in sorted(self.cgroups - before.cgroups)),
+            *(f"unit {path}" for path in sorted(self.units - before.units)),
             *(f"socket {path}" for path in sorted(self.sockets - before.sockets)),
             *(f"state entry {name}" for name in sorted(self.entries - before.entries)),
         ]
@@ -140,9 +148,9 @@ class Snapshot:
 def snapshot(root: Path) -> Snapshot:
     """Everything that containers whose state is in `root` can have left on this host."""
     points = Counter(f"{mount['point']} ({mount['kind']})" for mount in mounts())
-    # "~seccomp" is a cache, bounded, and no container's.
-    entries = set(os.listdir(root)) - {"~seccomp"} if root.is_dir() else set()
-    return Snapshot(processes(), points, cgroups(), sockets(root), entries)
+    # A "~" begins what is kept for all containers, bounded, and no id.
+    entries = {name for name in os.listdir(root) if name[0] != "~"} if root.is_dir() else set()
+    return Snapshot(processes(), points, cgroups(), units(), sockets(root), entries)
 
 
 def leaks(before: Snapshot, root: Path) -> list[str]:

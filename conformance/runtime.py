@@ -14,6 +14,9 @@ from typing import IO, Any
 
 from . import host
 
+# Global flags for every command: "--systemd-cgroup", say.
+FLAGS = os.environ.get("RUNTIME_FLAGS", "").split()
+SYSTEMD = "--systemd-cgroup" in FLAGS
 TIMEOUT_S = 30.0
 _numbers = itertools.count(1)
 
@@ -41,7 +44,7 @@ class Runtime:
 
     def __init__(self, path: Path, root: Path) -> None:
         self.path, self.root = path, root
-        self.command = [str(path), "--root", str(root)]
+        self.command = [str(path), "--root", str(root), *FLAGS]
 
     def attempt(
         self,

@@ -62,6 +62,7 @@ def test_the_hooks_are_run(
 
 
 @pytest.mark.shows("features.mountOptions")
+@pytest.mark.peers_differ(runc="doesn't know its `defaults`")
 def test_the_mount_options_are_known(runtime: Runtime, bundle: MakeBundle, features: dict[str, Any]) -> None:
     listed = set(features["mountOptions"]) - SPECIAL
     entries = [tmpfs(f"/tmp/{option}", option) for option in sorted(listed)]
@@ -86,6 +87,7 @@ def test_the_capabilities_are_known(runtime: Runtime, bundle: MakeBundle, featur
 
 
 @pytest.mark.shows("features.linux")
+@pytest.mark.peers_differ(runc="is too old for flags")
 def test_seccomps_words_are_known(runtime: Runtime, bundle: MakeBundle, features: dict[str, Any]) -> None:
     told = features["linux"]["seccomp"]
     if not told["enabled"]:

@@ -155,6 +155,7 @@ def test_maps_that_can_not_be_are_errors(
 
 
 @pytest.mark.refuses("linux.uidMappings")
+@pytest.mark.peers_differ(crun="ignores them", runc="ignores them")
 def test_maps_without_a_user_namespace_are_an_error(runtime: Runtime, reachable: MakeBundle) -> None:
     linux = {"uidMappings": WHOLE, "gidMappings": WHOLE}
     runtime.fails("create", "--bundle", reachable(linux=linux), new_id())

@@ -1,6 +1,7 @@
 /* User and time namespaces, and the second birth that a user namespace takes: what the container makes must belong to its
  * user namespace, so the process that enters that makes everything else in a child, which goes on with the plan. */
 #include "init.h"
+#include "mounts.h"
 #include "syscalls.h"
 
 #include <errno.h>
@@ -8,13 +9,14 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
 /* A file of /proc/self, through the host's procfs. An undumpable process's files are root's, proc(5), so others than root must
  * be dumpable for a moment. It is a moment in which nobody of the container's namespaces can see us. */
-int open_own_file(const struct init *init, const char *path, int flags)
+static int open_by_hosts(const struct init *init, const char *path, int flags)
 {
 	int error, fd = openat(init->host_proc, path, flags | O_CLOEXEC);
 
@@ -26,6 +28,44 @@ int open_own_file(const struct init *init, const char *path, int flags)
 	prctl(PR_SET_DUMPABLE, 0);
 	errno = error;
 	return fd;
+}
+
+/* The same in a container that we have joined: nothing of the host's is held there. Its /proc will do if it is one, and if
+ * nothing covers what is looked for (CVE-2019-16884, CVE-2025-52881); else a procfs of our own, for a moment. */
+static int open_by_containers(struct init *init, const char *path, int flags)
+{
+	int fd = -1, error, proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (is_whole_procfs(proc))
+		fd = sys_openat2(proc, path, (uint64_t)flags | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+	if (fd < 0)
+		fd = sys_openat2(private_proc(init), path, (uint64_t)flags | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+	error = errno;
+	if (proc >= 0)
+		close(proc);
+	if (init->proc >= 0)
+		close(init->proc);
+	init->proc = -1;
+	errno = error;
+	return fd;
+}
+
+int open_own_file(struct init *init, const char *path, int flags)
+{
+	return init->host_proc >= 0 ? open_by_hosts(init, path, flags) : open_by_containers(init, path, flags);
+}
+
+int reopen(struct init *init, int fd, int flags)
+{
+	char name[12];
+	int result, directory = open_own_file(init, "self/fd", O_PATH | O_DIRECTORY);
+
+	if (directory < 0)
+		return -1;
+	snprintf(name, sizeof(name), "%d", fd);
+	result = openat(directory, name, flags | O_CLOEXEC);
+	close(directory);
+	return result;
 }
 
 /* The host side writes the maps while this process waits; it can only if it is allowed to open our files, see above. */

@@ -23,9 +23,12 @@ struct spawn_request {
 };
 int spawn_init(const struct spawn_request *request, int *pid, int *pidfd, const char **call);
 
+int become_subreaper(void);
+
 int seal_program(const char *path);
 
 int tree_open(const char *source, int recursive, int follow, int peer);
+int tree_bind(const char *source, const char *target);
 int tree_idmap(int tree, int recursive, int user_namespace);
 int user_namespace_with(const char *uid_map, const char *gid_map);
 

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -49,9 +48,12 @@ static int bind_console(struct init *init, int slave)
  * do something when they are opened. */
 static int open_master(struct init *init)
 {
-	char name[sizeof("self/fd/") + 10];
-	int master, place = open_in_root(init, "/dev/pts/ptmx", O_PATH, 0);
+	int master, place;
 
+	/* In a container that we have joined its root is ours. */
+	if (init->root < 0 && (init->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return step_failed(init, "open", "/");
+	place = open_in_root(init, "/dev/pts/ptmx", O_PATH, 0);
 	if (place < 0)
 		return step_failed(init, "openat2", "/dev/pts/ptmx");
 	if (!is_devpts(place)) {
@@ -59,8 +61,7 @@ static int open_master(struct init *init)
 		errno = ENODEV;
 		return step_failed(init, "openat2", "/dev/pts/ptmx");
 	}
-	snprintf(name, sizeof(name), "self/fd/%d", place);
-	master = open_own_file(init, name, O_RDWR | O_NOCTTY);
+	master = reopen(init, place, O_RDWR | O_NOCTTY);
 	close(place);
 	return master < 0 ? step_failed(init, "open", "/dev/pts/ptmx") : master;
 }

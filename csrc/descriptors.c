@@ -1,5 +1,5 @@
-/* A container that waits for `start` holds nothing open that leads to the host, nor to a procfs without masks: a process in the
- * same pid namespace that may trace it could go that way (CVE-2016-9962). */
+/* A container that waits for `start`, or a process that is about to be seen in one, holds nothing open that leads to the host, nor
+ * to a procfs without masks: whoever may trace it in the same pid namespace could go that way (CVE-2016-9962). */
 #include "init.h"
 #include "syscalls.h"
 

@@ -73,8 +73,6 @@ int main(int argc, char **argv)
 	if (argc < 2 || (init.base = atoi(argv[1])) < 3)
 		return 125;
 	init.conversation = slot(&init, SLOT_CONVERSATION);
-	/* Else it may be the number of a descriptor; `start` looks for it. */
-	prctl(PR_SET_NAME, "pyoci-init");
 	/* Before any namespace is joined: nothing in there may look into us (CVE-2016-9962). */
 	prctl(PR_SET_DUMPABLE, 0);
 	sys_close_range((unsigned int)init.base, UINT_MAX, CLOSE_RANGE_CLOEXEC);
@@ -90,6 +88,9 @@ int main(int argc, char **argv)
 		report_failure(&init, &step);
 		return 125;
 	}
+	/* Else it may be the number of a descriptor; `start` looks for it. Not if an image has this program executed: then it is
+	 * the container's, and there is no plan. */
+	prctl(PR_SET_NAME, "pyoci-init");
 	sys_close_range((unsigned int)slot(&init, init.plan.slots), UINT_MAX, 0);
 	init.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 

@@ -24,7 +24,7 @@ enum message_kind {
 };
 
 /* What an ask is about, beside what the plan says (ask-host). */
-enum { STAGE_NAMESPACES_READY = 1, STAGE_ID_MAPS = 2, STAGE_NET_DEVICES = 3 };
+enum { STAGE_NAMESPACES_READY = 1, STAGE_ID_MAPS = 2, STAGE_NET_DEVICES = 3, STAGE_CGROUPS = 4 };
 
 struct message {
 	uint32_t kind;
@@ -89,11 +89,16 @@ int say_and_wait(struct init *init, const struct step *step, enum message_kind k
 int send_descriptor(struct init *init, const struct step *step, enum message_kind kind, int descriptor);
 
 /* births.c */
-int open_own_file(const struct init *init, const char *path, int flags);
+int open_own_file(struct init *init, const char *path, int flags);
+/* What is held by O_PATH, opened to be used. */
+int reopen(struct init *init, int fd, int flags);
 int keep_death_signal(struct init *init);
 
 /* process.c: from here on the umask is the program's. Nothing of ours may be made afterwards. */
 void take_umask(struct init *init);
+
+/* namespaces.c: a procfs that nobody has mounted anything on, -1 and errno. */
+int private_proc(struct init *init);
 
 /* root.c: paths inside the root filesystem. Each resolves like the container itself would, and never leaves the root. */
 int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -180,4 +181,26 @@ int step_root_attributes(struct init *init, const struct step *step)
 	if (set_attributes(init, init->root, step->args[0].l, 0, 0, "/") != 0)
 		return -1;
 	return set_propagation(init, init->root, step->args[1].l, "/");
+}
+
+/* By its parent, which is looked up as the container itself would, and its name, which must be no symlink. */
+int step_unmount(struct init *init, const struct step *step)
+{
+	const char *path = step->args[0].s, *name = strrchr(path, '/') + 1;
+	char parent[PATH_MAX];
+	int fd;
+
+	if ((size_t)(name - path) >= sizeof(parent)) {
+		errno = ENAMETOOLONG;
+		return step_failed(init, "openat2", path);
+	}
+	memcpy(parent, path, (size_t)(name - path));
+	parent[name - path] = '\0';
+	fd = open_in_root(init, parent, O_PATH | O_DIRECTORY, 0);
+	if (fd < 0 || fchdir(fd) != 0)
+		return step_failed(init, "openat2", path);
+	close(fd);
+	if (sys_umount2(name, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
+		return step_failed(init, "umount2", path);
+	return 0;
 }

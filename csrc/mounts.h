@@ -25,6 +25,8 @@ int open_mount_target(struct init *init, const char *path, uint32_t flags, bool 
 int attach(struct init *init, int tree, int target, const char *subject);
 /* The same where not everything may be attached everywhere: of the user's mounts nothing in /proc. */
 int attach_mount(struct init *init, int tree, int target, uint32_t flags, const char *path);
+/* Whether it is the root of a procfs. */
+bool is_whole_procfs(int tree);
 /* A path to hide: O_PATH; in /proc and /sys only what was mounted there. */
 int open_to_hide(const struct init *init, const char *path);
 

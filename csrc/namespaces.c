@@ -11,7 +11,7 @@
 enum { JOIN_IF_ALLOWED = 1 };
 
 /* setns(2) refuses the user namespace that we are in. */
-static bool is_own_user_namespace(const struct init *init, int namespace)
+static bool is_own_user_namespace(struct init *init, int namespace)
 {
 	struct stat theirs, ours;
 	int fd = open_own_file(init, "self/ns/user", O_RDONLY);
@@ -62,6 +62,12 @@ int step_enter_root(struct init *init, const struct step *step)
 {
 	if (fchdir(slot(init, step->args[0].f)) != 0 || chroot(".") != 0)
 		return step_failed(init, "chroot", "the container's root");
+	return 0;
+}
+
+int step_hold_root(struct init *init, const struct step *step)
+{
+	(void)step;
 	init->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return init->root < 0 ? step_failed(init, "open", "/") : 0;
 }
@@ -88,7 +94,7 @@ int step_set_domainname(struct init *init, const struct step *step)
 }
 
 /* A procfs that nobody has mounted anything on: what is written there can't be led elsewhere (CVE-2025-52881). */
-static int private_proc(struct init *init)
+int private_proc(struct init *init)
 {
 	int fs;
 

@@ -81,7 +81,7 @@ void take_umask(struct init *init)
 	init->umask_taken = true;
 }
 
-static bool setgroups_is_denied(const struct init *init)
+static bool setgroups_is_denied(struct init *init)
 {
 	char text[4] = "";
 	int fd = open_own_file(init, "self/setgroups", O_RDONLY);

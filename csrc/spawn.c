@@ -217,3 +217,8 @@ int spawn_init(const struct spawn_request *request, pid_t *pid, int *pidfd, cons
 	errno = error;
 	return result;
 }
+
+int become_subreaper(void)
+{
+	return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}

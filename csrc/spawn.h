@@ -18,4 +18,7 @@ struct spawn_request {
 };
 
 /* Start it: 0, with the pid (as the caller sees it) and a pidfd, or -1 with errno and *call naming what failed. */
+/* Processes that lose their parent below this one become its children. */
+int become_subreaper(void);
+
 int spawn_init(const struct spawn_request *request, pid_t *pid, int *pidfd, const char **call);

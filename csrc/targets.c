@@ -44,7 +44,7 @@ static bool is_filesystem(int fd, long magic)
 	return fstatfs(fd, &fs) == 0 && fs.f_type == magic;
 }
 
-static bool is_whole_procfs(int tree)
+bool is_whole_procfs(int tree)
 {
 	struct stat st;
 

@@ -26,6 +26,20 @@ int tree_open(const char *source, int recursive, int follow, int peer)
 	return tree;
 }
 
+int tree_bind(const char *source, const char *target)
+{
+	int error, result = -1, tree = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+
+	if (tree < 0)
+		return -1;
+	if (sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_PRIVATE) == 0)
+		result = sys_move_mount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+	error = errno;
+	close(tree);
+	errno = error;
+	return result;
+}
+
 int tree_idmap(int tree, int recursive, int user_namespace)
 {
 	return sys_mount_idmap(tree, recursive ? AT_RECURSIVE : 0, user_namespace);

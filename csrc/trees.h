@@ -5,6 +5,9 @@
 int tree_open(const char *source, int recursive, int follow, int peer);
 
 /* Map the ids of a tree by a user namespace, mount_setattr(2). */
+/* Bind a tree to a directory, recursively and private. */
+int tree_bind(const char *source, const char *target);
+
 int tree_idmap(int tree, int recursive, int user_namespace);
 
 /* A descriptor of a user namespace with these maps ("inside outside count" lines). */

@@ -76,9 +76,19 @@ def _inform(invocation: "Invocation") -> int:
         output(describe())
     elif invocation.command:
         output(help.of(invocation.command) + "\n")
+        return _lacks(invocation.command.needs)
     else:
         output(help.overview() + "\n")
     return 0
+
+
+def _lacks(program: str) -> int:
+    """1 if the host lacks a program that a command needs."""
+    if not program:
+        return 0
+    from pyoci.paths import find_program
+
+    return 0 if find_program(program) else 1
 
 
 def console_script() -> None:

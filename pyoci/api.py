@@ -36,13 +36,13 @@ def _warn(message: str) -> None:
 
 
 def compile_plan(
-    bundle: "Bundle", *, root: str | None = None, warn: "Callable[[str], None] | None" = None
+    bundle: "Bundle", *, warn: "Callable[[str], None] | None" = None, manager: str = "cgroupfs"
 ) -> "Plan":
     """The steps that would make a container of a bundle on this host. Makes nothing.
 
     Arguments:
-        root: where states would be kept; None: where the command `pyoci` keeps them.
         warn: what takes warnings; None: the module warnings.
+        manager: what would make the cgroups, "cgroupfs" or "systemd".
 
     Raises ConfigError or Error if that can't work here.
     """
@@ -51,7 +51,7 @@ def compile_plan(
     name = bundle.path.rpartition("/")[2]
     container_id = "".join(char for char in name if char in store.ID_CHARACTERS).strip(".") or "container"
     with located(bundle):
-        request = Request(absolute(root or "/"), container_id, bundle, warn or _warn)
+        request = Request("/", container_id, bundle, warn or _warn, manager=manager)
         _, plan, _ = prepare(request, cache=False)
     return plan
 
@@ -115,7 +115,7 @@ class Container:
         Arguments:
             container_id, root, warn: as for `Container`.
             bundle: from `Bundle.load`.
-            options: pid_file, console, no_pivot, new_keyring, preserve_fds, rootless, environment, as
+            options: pid_file, console, pidfd, no_pivot, new_keyring, preserve_fds, rootless, environment, manager, as
                 `pyoci.container.create.Request` describes them.
 
         Raises ConfigError or Error, with everything as it was before.

@@ -3,8 +3,9 @@
 Everything comes from the tables that the compiler itself uses, so that it can't say what isn't so.
 """
 
-from pyoci import SPEC_VERSION, __version__
+from pyoci import SPEC_VERSION, __version__, annotations
 from pyoci.cgroups import MANAGERS
+from pyoci.cgroups.systemd_properties import ANNOTATION
 from pyoci.plan import mount_options, scheduling, seccomp
 from pyoci.plan.capabilities import CAPABILITIES
 from pyoci.plan.hooks import KINDS
@@ -31,8 +32,8 @@ def features() -> "dict[str, Any]":
             f"{OWN}commit": commit(),
             "io.github.seccomp.libseccomp.version": seccomp.libseccomp_version(),
         },
-        # None yet: no annotation changes what this version does.
-        "potentiallyUnsafeConfigAnnotations": [],
+        # With a dot at its end: all that begin so.
+        "potentiallyUnsafeConfigAnnotations": [ANNOTATION, *annotations.ALL],
         "linux": {
             "namespaces": sorted(NAMESPACES),
             "capabilities": list(CAPABILITIES),

@@ -70,6 +70,17 @@ def unmount(path: str) -> None:
         raise OSError(_ffi.errno, posix.strerror(_ffi.errno), path)
 
 
+def bind(source: str, target: str) -> None:
+    """Bind a tree to a directory, private: nothing that is mounted below shows elsewhere. Raises OSError."""
+    if _lib.tree_bind(encode(source), encode(target)) != 0:
+        raise OSError(_ffi.errno, posix.strerror(_ffi.errno), source)
+
+
+def become_subreaper() -> None:
+    """Processes below us that lose their parent become our children, prctl(2). Raises OSError."""
+    _descriptor(_lib.become_subreaper(), "")
+
+
 class SpawnError(OSError):
     """The init couldn't be started.
 

@@ -43,8 +43,10 @@ def kill(cgroups: "Cgroups") -> None:
         if unified:
             try:
                 put(unified.path + "/cgroup.kill", "1")
-            except FileNotFoundError:
-                pass
+            except OSError as error:
+                # Removed by now (under systemd an empty one goes of itself), before it was opened or after.
+                if error.errno not in (ENOENT, ENODEV):
+                    raise
             else:
                 spared.update(processes(unified.path))
         if cgroups.mode != "v2":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyoci.cgroups.journal import Journal
     from pyoci.cgroups.layout import Layout
 
     # Attaches a device filter: descriptor of a v2 cgroup, eBPF instructions.
@@ -77,16 +78,23 @@ def _look(base: str, controllers: "tuple[str, ...]", path: str) -> Group:
         group = Group(base, controllers, wanted, True, [])
         check_unused(group)
         return group
-    return Group(base, controllers, wanted, False, _missing_ancestors(base, wanted, []))
+    return Group(base, controllers, wanted, False, missing_ancestors(base, wanted, []))
 
 
 def from_record(record: "dict[str, Any]") -> "Cgroups":
     """The cgroups that `Cgroups.record` described."""
-    groups = [
-        Group(base, tuple(controllers), base + record["path"], existed, ancestors)
-        for base, controllers, existed, ancestors in record["groups"]
-    ]
+    if "systemd" in record:
+        from pyoci.cgroups import systemd
+
+        return systemd.from_record(record)
+    groups = [group_from_record(record, row) for row in record["groups"]]
     return Cgroups(record["mode"], record["path"], groups)
+
+
+def group_from_record(record: "dict[str, Any]", row: "list[Any]") -> Group:
+    """A group that `Cgroups.record` described in one of its rows."""
+    base, controllers, existed, ancestors = row
+    return Group(base, tuple(controllers), base + record["path"], existed, ancestors)
 
 
 class Cgroups:
@@ -96,9 +104,12 @@ class Cgroups:
         mode: "v1", "v2" or "hybrid".
         path: the directories' path below each mount point, with a leading slash.
         groups: the v1 hierarchies' directories in the order of mounting, then that of the v2 tree.
+        joins_late: they are made around the init when that is there already (`systemd`).
     """
 
     __slots__ = ("_unified_controllers", "groups", "mode", "path", "unified")
+
+    joins_late = False
 
     def __init__(self, mode: str, path: str, groups: "list[Group]") -> None:
         self.mode = mode
@@ -117,6 +128,15 @@ class Cgroups:
             ],
         }
 
+    def begin(self, pid: int, resources: "dict[str, Any]") -> None:
+        """Nothing; see `systemd`, as for `settle`."""
+
+    def settle(self, pid: int, resources: "dict[str, Any]") -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
     def create(self) -> None:
         """Makes the directories and what is missing above them.
 
@@ -126,30 +146,32 @@ class Cgroups:
             if not group.existed:
                 _make(group)
             if "cpuset" in group.controllers:
-                _fill_cpuset(group)
+                fill_cpuset(group)
             elif group.controllers == (UNIFIED,) and self.mode == "v2":
                 _open_ancestors(group)
 
-    def apply(self, resources: "dict[str, Any]") -> None:
+    def apply(self, resources: "dict[str, Any]", journal: "Journal | None" = None) -> None:
         """Sets the limits of linux.resources, except for its devices (config-linux.md, Control groups).
+
+        Arguments:
+            journal: gets the values of before.
 
         Raises ConfigError that names the property, if this host can't do it or the kernel refuses the value.
         """
         from pyoci.cgroups import limits
 
-        limits.apply(self, resources)
+        limits.apply(self, resources, journal)
 
     def update(self, resources: "dict[str, Any]") -> None:
         """Sets limits, and device rules if any are given, of a container that exists; others stay.
 
         Raises ConfigError, with the limits as they were as far as the kernel lets us.
         """
-        from pyoci.cgroups import limits
         from pyoci.cgroups.journal import Journal
 
         journal = Journal()
         try:
-            limits.apply(self, resources, journal)
+            self.apply(resources, journal)
             if resources.get("devices"):
                 self.apply_devices(resources["devices"], replace=True)
         except Exception:
@@ -345,7 +367,7 @@ def _make(group: Group) -> None:
                 posix.mkdir(group.path, 0o755)
                 return
             except FileNotFoundError:
-                group.ancestors = _missing_ancestors(group.base, group.path, group.ancestors)
+                group.ancestors = missing_ancestors(group.base, group.path, group.ancestors)
     except FileExistsError:
         # Not ours, so it must not be removed with this container.
         group.existed = True
@@ -355,7 +377,7 @@ def _make(group: Group) -> None:
     raise Error(f"cgroup {group.path}: what is above it disappears again and again")
 
 
-def _missing_ancestors(base: str, path: str, known: "list[str]") -> "list[str]":
+def missing_ancestors(base: str, path: str, known: "list[str]") -> "list[str]":
     """The parents of a directory that aren't there, and those known to be ours, outermost first."""
     ancestors: "list[str]" = []
     parent = path.rpartition("/")[0]
@@ -375,7 +397,7 @@ def _mkdir(path: str) -> None:
         pass
 
 
-def _fill_cpuset(group: Group) -> None:
+def fill_cpuset(group: Group) -> None:
     """v1: a new cpuset has neither CPUs nor memory nodes, and takes no task: copies the parent's down."""
     for file in ("cpuset.cpus", "cpuset.mems"):
         empty: "list[str]" = []

@@ -31,8 +31,7 @@ def dispatch(invocation: "Invocation", log: "Log") -> int:
 
 def _refuse_what_is_missing(invocation: "Invocation") -> None:
     """Global flags that this version can't do: refused, never ignored."""
-    given = invocation.globals
-    manager = "systemd" if given["systemd-cgroup"] else given["cgroup-manager"]
+    manager = _manager(invocation)
     if manager == "cgroupfs":
         return
     from pyoci.cgroups import MANAGERS
@@ -44,12 +43,19 @@ def _refuse_what_is_missing(invocation: "Invocation") -> None:
         )
 
 
+def _manager(invocation: "Invocation") -> str:
+    given = invocation.globals
+    manager: str = "systemd" if given["systemd-cgroup"] else given["cgroup-manager"]
+    return manager
+
+
 def create_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci create"""
     from pyoci.api import Container
 
+    bundle = _bundle(invocation)
     Container.create(
-        _id(invocation), _bundle(invocation), _root(invocation), warn=log.warn, **_options(invocation)
+        _id(invocation), bundle, _root(invocation), warn=log.warn, **_options(invocation, bundle)
     )
     return 0
 
@@ -59,11 +65,9 @@ def run_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container.create import Request
     from pyoci.container.run import run
 
-    flags = invocation.flags
-    request = Request(
-        _root(invocation), _id(invocation), _bundle(invocation), log.warn, **_options(invocation)
-    )
-    return run(request, detach=flags["detach"], keep=flags["keep"])
+    flags, bundle = invocation.flags, _bundle(invocation)
+    request = Request(_root(invocation), _id(invocation), bundle, log.warn, **_options(invocation, bundle))
+    return run(request, detach=flags["detach"], keep=flags["keep"], subreaper=not flags["no-subreaper"])
 
 
 def start_command(invocation: "Invocation", log: "Log") -> int:
@@ -82,15 +86,42 @@ def state_command(invocation: "Invocation", log: "Log") -> int:
 
 def kill_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci kill"""
-    signal = invocation.arguments[1] or "TERM"
-    _container(invocation, log).kill(signal, everything=invocation.flags["all"])
-    return 0
+    from pyoci.container.kill import parse_signal
+
+    signal = parse_signal(invocation.arguments[1] or "TERM")
+    everything = invocation.flags["all"]
+    return _for_each(invocation, log, lambda container: container.kill(signal, everything=everything))
 
 
 def delete_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci delete"""
-    _container(invocation, log).delete(force=invocation.flags["force"])
-    return 0
+    force = invocation.flags["force"]
+    return _for_each(invocation, log, lambda container: container.delete(force=force))
+
+
+def _for_each(invocation: "Invocation", log: "Log", act: "Callable[[Container], None]") -> int:
+    """Do it with the container; with --regex with every one whose id the expression finds: what fails doesn't keep it from
+    the others."""
+    if not invocation.flags["regex"]:
+        act(_container(invocation, log))
+        return 0
+    import re
+
+    from pyoci.api import Container
+
+    try:
+        pattern = re.compile(_id(invocation))
+    except re.error as error:
+        raise Error(f'--regex: "{_id(invocation)}" is not a regular expression: {error}') from None
+    failures = 0
+    for container_id in store.list_ids(_root(invocation)):
+        if pattern.search(container_id):
+            try:
+                act(Container(container_id, _root(invocation), warn=log.warn))
+            except Error as error:
+                log.error(error)
+                failures = 1
+    return failures
 
 
 def exec_command(invocation: "Invocation", log: "Log") -> int:
@@ -104,6 +135,56 @@ def exec_command(invocation: "Invocation", log: "Log") -> int:
         # So that an engine can tell it from the program's own status, as with runc.
         error.exit_code = 255
         raise
+
+
+def mounts_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci mounts"""
+    from pyoci.container import mounting
+
+    action, container_id, file = invocation.arguments
+    assert container_id is not None and file is not None
+    actions = {"add": mounting.add, "remove": mounting.remove}
+    if action not in actions:
+        raise Error(f'mounts: "{action}" is neither add nor remove')
+    entries = mounting.from_file(file)
+    entry = store.find(_root(invocation), container_id)
+    entry.lock()
+    entry.load()
+    actions[action](entry, entries)
+    return 0
+
+
+def checkpoint_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci checkpoint"""
+    from pyoci.container.checkpoint import checkpoint
+
+    checkpoint(_locked(invocation), invocation.flags)
+    return 0
+
+
+def restore_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci restore"""
+    from pyoci.container.create import Request, located
+    from pyoci.container.restore import run
+    from pyoci.spec.bundle import load
+
+    flags = invocation.flags
+    if flags["console-socket"]:
+        raise Error(
+            "restore: a container with a terminal can't be checkpointed, so --console-socket has no meaning"
+        )
+    bundle = load(flags["bundle"])
+    request = Request(
+        _root(invocation),
+        _id(invocation),
+        bundle,
+        log.warn,
+        pid_file=flags["pid-file"],
+        rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
+        manager=_manager(invocation),
+    )
+    with located(bundle):
+        return run(request, flags, log.warn)
 
 
 def pause_command(invocation: "Invocation", log: "Log") -> int:
@@ -174,7 +255,9 @@ def spec_command(invocation: "Invocation", log: "Log") -> int:
 
 def check_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci check"""
-    _bundle_argument(invocation)
+    from pyoci.spec.bundle import load
+
+    load(invocation.arguments[0] or ".")
     return 0
 
 
@@ -182,8 +265,10 @@ def plan_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci plan"""
     from pyoci.api import compile_plan
     from pyoci.plan import show
+    from pyoci.spec.bundle import load
 
-    plan = compile_plan(_bundle_argument(invocation), warn=log.warn)
+    bundle = load(invocation.arguments[0] or ".")
+    plan = compile_plan(bundle, warn=log.warn, manager=_manager(invocation))
     output(show.as_json(plan) if invocation.flags["json"] else show.as_text(plan))
     return 0
 
@@ -248,39 +333,52 @@ def _find(invocation: "Invocation") -> store.Entry:
     return store.find(_root(invocation), _id(invocation))
 
 
+def _locked(invocation: "Invocation") -> store.Entry:
+    entry = _find(invocation)
+    entry.lock()
+    entry.load()
+    return entry
+
+
+def sender_to(path: "str | None", what: str = "terminal") -> "Callable[[int], None] | None":
+    """What hands a descriptor to whoever listens at a unix socket; None without a path."""
+    if not path:
+        return None
+    from pyoci.container.console import sender
+
+    return sender(path, what=what, closes=what == "terminal")
+
+
 def _bundle(invocation: "Invocation") -> "Bundle":
     from pyoci.spec.bundle import load
 
-    return load(invocation.flags["bundle"])
+    return load(invocation.flags["bundle"], invocation.flags["config"])
 
 
-def _bundle_argument(invocation: "Invocation") -> "Bundle":
-    from pyoci.spec.bundle import load
-
-    return load(invocation.arguments[0] or ".")
-
-
-def _options(invocation: "Invocation") -> "dict[str, Any]":
+def _options(invocation: "Invocation", bundle: "Bundle") -> "dict[str, Any]":
     """What `create` and `run` ask for beside the bundle; `Request` has their meaning."""
+    from pyoci.annotations import PIDFD_RECEIVER
+
     flags = invocation.flags
     descriptors, environment = 0, list[str]()
     if b"LISTEN_FDS" in posix.environ:
         from pyoci.container.activation import inherited
 
         descriptors, environment = inherited()
-    console = None
-    if flags["console-socket"]:
-        from pyoci.container.console import sender
-
-        console = sender(flags["console-socket"])
+    annotations = bundle.config.get("annotations") or {}
+    console = sender_to(flags["console-socket"])
+    if console and not (bundle.config.get("process") or {}).get("terminal"):
+        raise Error("--console-socket is given, but process.terminal is not true")
     return {
         "pid_file": flags["pid-file"],
         "console": console,
+        "pidfd": sender_to(flags["pidfd-socket"] or annotations.get(PIDFD_RECEIVER), "pidfd"),
         "no_pivot": flags["no-pivot"],
         "preserve_fds": descriptors + flags["preserve-fds"],
         "environment": environment,
         "notify": bool(posix.environ.get(b"NOTIFY_SOCKET")),
         "new_keyring": not flags["no-new-keyring"],
+        "manager": _manager(invocation),
         "rootless": {"true": True, "false": False}.get(invocation.globals["rootless"]),
         "trace": invocation.trace,
     }

@@ -3,6 +3,7 @@
 import gc
 import posix
 
+from pyoci.cli.commands import sender_to
 from pyoci.container import exec_process
 from pyoci.errors import Error
 
@@ -40,11 +41,6 @@ def run(
     """
     process = _process(entry, flags, words)
     console, relay = _console(process, flags)
-    pidfd = None
-    if flags["pidfd-socket"]:
-        from pyoci.container.console import sender
-
-        pidfd = sender(flags["pidfd-socket"], what="pidfd", closes=False)
 
     def start() -> int:
         return container.exec(
@@ -52,7 +48,7 @@ def run(
             name=flags["process"] or "exec",
             pid_file=flags["pid-file"],
             console=console,
-            pidfd=pidfd,
+            pidfd=sender_to(flags["pidfd-socket"], "pidfd"),
             preserve_fds=flags["preserve-fds"],
             cgroups=flags["cgroup"],
             ignore_paused=flags["ignore-paused"],
@@ -83,9 +79,7 @@ def _console(process: "dict[str, Any]", flags: "dict[str, Any]") -> "tuple[Any, 
     if flags["console-socket"]:
         if not process.get("terminal"):
             raise Error("--console-socket is given, but the process wants no terminal")
-        from pyoci.container.console import sender
-
-        return sender(flags["console-socket"]), None
+        return sender_to(flags["console-socket"]), None
     if not process.get("terminal") or flags["detach"]:
         return None, None
     from pyoci.container.console import Relay

@@ -63,11 +63,13 @@ class Command:
         flags: its own; --help is every command's.
         stops: flags end at the first positional, since what follows is a program's (exec).
         dashed: the positional that may be written with a dash, as kill(1)'s signal: `kill ID -9`.
+        needs: a program of the host's that it can't do without; then its --help fails without it, which is how podman
+            finds out.
         function: the function in commands.py that runs it, `NAME_command` if not given; None if there is
             none yet.
     """
 
-    __slots__ = ("dashed", "flags", "function", "name", "positionals", "stops", "summary")
+    __slots__ = ("dashed", "flags", "function", "name", "needs", "positionals", "stops", "summary")
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class Command:
         *flags: Flag,
         stops: bool = False,
         dashed: str = "",
+        needs: str = "",
         function: str | None = "",
     ) -> None:
         self.name = name
@@ -85,6 +88,7 @@ class Command:
         self.flags = flags
         self.stops = stops
         self.dashed = dashed
+        self.needs = needs
         self.function = f"{name}_command" if function == "" else function
 
 
@@ -129,11 +133,39 @@ GLOBAL_FLAGS = (
 _BUNDLE = Flag("bundle", "the bundle's directory", "DIR", short="b", default=".")
 _CREATION = (
     _BUNDLE,
+    Flag("config", "another file than config.json, relative to the bundle", "FILE", short="f"),
     Flag("console-socket", "a unix socket that the terminal's other end is sent to", "SOCKET"),
+    Flag("pidfd-socket", "a unix socket that a descriptor of the container's process is sent to", "SOCKET"),
     Flag("pid-file", "write the container's pid to this file", "FILE"),
     Flag("no-pivot", "leave the host's root without pivot_root(2), for a root on an initramfs"),
     Flag("no-new-keyring", "keep the caller's session keyring"),
     Flag("preserve-fds", "pass this many descriptors from 3 up to the program", "N", kind=NUMBER, default=0),
+)
+# `checkpoint` and `restore`; pyoci/container/criu.py says what criu is told.
+_CRIU = (
+    Flag("image-path", "the directory of the images (default: checkpoint)", "DIR"),
+    Flag("work-path", "the directory of criu's log (default: that of the images)", "DIR"),
+    Flag("tcp-established", "TCP connections too"),
+    Flag("ext-unix-sk", "connections to unix sockets outside too"),
+    Flag("shell-job", "a job of a shell, which has its session and terminal outside"),
+    Flag("file-locks", "file locks too"),
+    Flag("lazy-pages", "memory is moved when it is needed"),
+    Flag("auto-dedup", "drop pages of earlier images when there are newer ones"),
+    Flag(
+        "network-lock",
+        "how the network is held still",
+        "METHOD",
+        default="iptables",
+        choices=("iptables", "nftables", "skip"),
+    ),
+    Flag(
+        "manage-cgroups-mode",
+        "what is kept of cgroups (criu's --manage-cgroups)",
+        "MODE",
+        default="soft",
+        choices=("soft", "full", "strict", "ignore"),
+    ),
+    Flag("empty-ns", "a namespace that is left empty: network", "KIND", kind=LIST),
 )
 # `update`: the flag, its letter, and what it means. pyoci/container/update.py says which property it is.
 _LIMITS = (
@@ -174,6 +206,7 @@ COMMANDS = (
         "send a signal (default: TERM) to a container's process",
         "ID [SIGNAL]",
         Flag("all", "to all of its processes", short="a"),
+        Flag("regex", "ID is a regular expression: every container whose id it finds", short="r"),
         dashed="[SIGNAL]",
     ),
     Command(
@@ -181,6 +214,7 @@ COMMANDS = (
         "delete a stopped container",
         "ID",
         Flag("force", "end it first, and clean up whatever is left of it", short="f"),
+        Flag("regex", "ID is a regular expression: every container whose id it finds", short="r"),
     ),
     Command(
         "exec",
@@ -214,6 +248,41 @@ COMMANDS = (
         Flag("pid-file", "write its pid to this file", "FILE"),
         Flag("preserve-fds", "pass this many descriptors from 3 up to it", "N", kind=NUMBER, default=0),
         stops=True,
+    ),
+    Command(
+        "mounts",
+        "add the mounts of a file (a list as in config.json) to a container, or remove them",
+        "add|remove ID FILE",
+    ),
+    Command(
+        "checkpoint",
+        "write a running container to files, and end it (by criu)",
+        "ID",
+        *_CRIU,
+        Flag("leave-running", "don't end it"),
+        Flag("pre-dump", "only its memory, while it runs: a later checkpoint is quicker"),
+        Flag("parent-path", "the images of an earlier --pre-dump, relative to --image-path", "DIR"),
+        Flag("link-remap", "files that are deleted but open get a name"),
+        Flag("tcp-skip-in-flight", "leave out TCP connections that are being made"),
+        Flag("page-server", "send the memory there", "ADDRESS:PORT"),
+        Flag("status-fd", "a descriptor where criu says when it is ready for lazy pages", "FD", kind=NUMBER),
+        needs="criu",
+    ),
+    Command(
+        "restore",
+        "make a container from a checkpoint's files (by criu)",
+        "ID",
+        _BUNDLE,
+        *_CRIU,
+        Flag("detach", "don't wait for its end", short="d"),
+        Flag("pid-file", "write the container's pid to this file", "FILE"),
+        Flag("console-socket", "for terminals, which can't be restored yet", "SOCKET"),
+        Flag("no-subreaper", "don't become the parent of processes that the container leaves behind"),
+        Flag("no-pivot", "no difference: criu has its own way to leave the host's root"),
+        Flag("tcp-close", "TCP connections are closed"),
+        Flag("lsm-profile", "another security label", "TYPE:PROFILE"),
+        Flag("lsm-mount-context", "another SELinux context of mounts", "CONTEXT"),
+        needs="criu",
     ),
     Command("pause", "stop all processes of a container until `resume`", "ID"),
     Command("resume", "let the processes of a paused container go on", "ID"),

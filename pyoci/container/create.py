@@ -12,7 +12,8 @@ from pyoci.container import conversation, store
 from pyoci.container.identity import start_time
 from pyoci.errors import ConfigError, Error
 from pyoci.paths import absolute
-from pyoci.plan.compile import ID_MAPS, NAMESPACES_READY, NET_DEVICES, Compilation, compile_plan
+from pyoci.plan.compile import Compilation, compile_plan
+from pyoci.plan.plan import CGROUPS, ID_MAPS, NAMESPACES_READY, NET_DEVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Request:
         bundle: read and checked.
         warn: where warnings go.
         pid_file: where to write the pid, or None.
+        pidfd: what to do with a descriptor of the container's process, or None.
         console: what to do with the terminal's other end, a descriptor; None if there is nobody to take it.
         no_pivot, new_keyring: see `Compilation`.
         preserve_fds: how many descriptors from 3 up go to the program.
@@ -47,6 +49,7 @@ class Request:
         environment: variables that the program gets beside those of its config, "NAME=value".
         notify: the program gets a socket for sd_notify(3).
         resctrl: where the resctrl filesystem is mounted; None looks for it.
+        manager: what makes the cgroups, of `cgroups.MANAGERS`.
         trace: takes down how long everything takes, or None.
     """
 
@@ -59,6 +62,7 @@ class Request:
         *,
         pid_file: str | None = None,
         console: "Callable[[int], None] | None" = None,
+        pidfd: "Callable[[int], None] | None" = None,
         no_pivot: bool = False,
         new_keyring: bool = True,
         preserve_fds: int = 0,
@@ -66,6 +70,7 @@ class Request:
         environment: "Sequence[str]" = (),
         notify: bool = False,
         resctrl: str | None = None,
+        manager: str = "cgroupfs",
         trace: "Trace | None" = None,
     ) -> None:
         self.root = root
@@ -74,6 +79,7 @@ class Request:
         self.warn = warn
         self.pid_file = absolute(pid_file) if pid_file else None
         self.console = console
+        self.pidfd = pidfd
         self.no_pivot = no_pivot
         self.new_keyring = new_keyring
         self.preserve_fds = preserve_fds
@@ -81,6 +87,7 @@ class Request:
         self.environment = list(environment)
         self.notify = notify
         self.resctrl = resctrl
+        self.manager = manager
         self.trace = trace
 
 
@@ -93,12 +100,15 @@ def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan
     Raises ConfigError or Error if that can't work here.
     """
     facts = host.read()
-    if request.rootless is not None:
-        facts.rootless = request.rootless
     config = request.bundle.config
     _add(request, config)
     linux = config.get("linux") or {}
-    groups = _open_cgroups(facts, linux, request.id)
+    if request.manager == "systemd":
+        groups = _open_unit(facts, request)
+    if request.rootless is not None:
+        facts.rootless = request.rootless
+    if request.manager != "systemd":
+        groups = _open_cgroups(facts, linux, request.id)
     seccomp = None
     if linux.get("seccomp"):
         from pyoci.plan.seccomp import compile_profile
@@ -111,7 +121,8 @@ def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan
         bundle=request.bundle.path,
         container_id=request.id,
         cgroup_path=groups.path,
-        cgroup_files=groups.join_files(),
+        cgroup_files=() if groups.joins_late else groups.join_files(),
+        joins_late=groups.joins_late,
         seccomp=seccomp,
         no_pivot=request.no_pivot,
         preserved=request.preserve_fds,
@@ -145,6 +156,20 @@ def _open_cgroups(facts: host.Host, linux: "dict[str, Any]", container_id: str) 
     if not linux.get("cgroupsPath"):
         path = unprivileged.default_path(facts.layout, container_id) or path
     return unprivileged.open_for(facts.layout, path, linux)
+
+
+def _open_unit(facts: host.Host, request: Request) -> "Cgroups":
+    from pyoci.cgroups import systemd
+
+    config = request.bundle.config
+    return systemd.open_for(
+        facts.layout,
+        (config.get("linux") or {}).get("cgroupsPath"),
+        request.id,
+        annotations=config.get("annotations") or {},
+        user=facts.rootless,
+        memory=f"{request.root}/{store.SYSTEMD_MEMORY}",
+    )
 
 
 def create(request: Request) -> "store.Entry":
@@ -207,6 +232,27 @@ def _check_console(request: Request) -> None:
         )
 
 
+def first_state(request: Request, context: Compilation, groups: "Cgroups") -> "dict[str, Any]":
+    """What state.json says of a container before there is any of it."""
+    config = context.config
+    hooks = config.get("hooks") or {}
+    return {
+        "id": request.id,
+        "pid": 0,
+        "bundle": request.bundle.path,
+        "rootfs": context.root_path,
+        "created": _now(),
+        "annotations": config.get("annotations") or {},
+        "owner": posix.geteuid(),
+        "creator": [posix.getpid(), start_time(posix.getpid())],
+        "cgroups": groups.record(),
+        "freezer": freezer_file(groups.freezer()),
+        "process": config.get("process") is not None,
+        "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
+        "pid_file": request.pid_file,
+    }
+
+
 class Birth:
     """A container being created."""
 
@@ -228,23 +274,7 @@ class Birth:
 
     def run(self) -> None:
         """Make everything, in order."""
-        config = self.context.config
-        hooks = config.get("hooks") or {}
-        self.entry.state = {
-            "id": self.request.id,
-            "pid": 0,
-            "bundle": self.request.bundle.path,
-            "rootfs": self.context.root_path,
-            "created": _now(),
-            "annotations": config.get("annotations") or {},
-            "owner": posix.geteuid(),
-            "creator": [posix.getpid(), start_time(posix.getpid())],
-            "cgroups": self.groups.record(),
-            "freezer": freezer_file(self.groups.freezer()),
-            "process": config.get("process") is not None,
-            "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
-            "pid_file": self.request.pid_file,
-        }
+        self.entry.state = first_state(self.request, self.context, self.groups)
         seccomp = self.context.seccomp
         if seccomp and seccomp.notify:
             from pyoci.container import listener
@@ -274,10 +304,12 @@ class Birth:
         if self.resctrl:
             self.resctrl.create()
         resources = self.context.linux.get("resources") or {}
-        if self.groups.groups:
+        if self.groups.groups and not self.groups.joins_late:
             self.groups.apply(resources)
             self._delegate()
         self._spawn()
+        if not any(step.name == "fork" for step in self.plan.steps):
+            self.groups.begin(self.pid, resources)
         self._converse(resources)
 
     def _delegate(self) -> None:
@@ -296,14 +328,16 @@ class Birth:
         if self.request.trace:
             made["trace"] = self.request.trace.memory(self.plan)
         slots = [made[slot.name] if slot.name in made else self._open(slot) for slot in self.plan.slots]
-        if any(slot.name.startswith("namespace:") for slot in self.plan.slots):
+        config = self.context.config
+        changes = config.get("hostname") or config.get("domainname") or self.context.linux.get("sysctl")
+        if changes and any(slot.name.startswith("namespace:") for slot in self.plan.slots):
             from pyoci.container import own_namespaces
 
             own_namespaces.check(self.plan, slots)
         pid_namespace = (
             slots[self.plan.slots.index(self.plan.pid_namespace)] if self.plan.pid_namespace else None
         )
-        cgroup = self.groups.clone_into_fd()
+        cgroup = None if self.groups.joins_late else self.groups.clone_into_fd()
         if cgroup is not None:
             self.descriptors.append(cgroup)
         try:
@@ -359,9 +393,10 @@ class Birth:
             if message.kind == conversation.FAILED:
                 raise self._failed(message)
             if message.kind == conversation.ASK:
-                self._answer(message.value)
+                self._answer(message.value, resources)
             elif message.kind == conversation.BORN:
                 self._follow(message.value)
+                self.groups.begin(self.pid, resources)
             elif message.kind == conversation.FETCH:
                 self._fetch(message.step)
                 continue
@@ -372,17 +407,23 @@ class Birth:
             conversation.go_ahead(self.conversation)
         if self.resctrl:
             self.resctrl.join(self.pid)
-        # Only now: the device nodes are made, which the rules may forbid.
-        if self.groups.groups:
+        # Only now: the device nodes are made, which the rules may forbid. A user without root can neither load a filter
+        # nor make a device.
+        if self.groups.groups and not (self.context.host.rootless and host.is_rootless()):
             self.groups.apply_devices(resources.get("devices") or [])
         self.entry.state["pid"] = self.pid
         self.entry.state["start_time"] = start_time(self.pid)
         self.entry.save()
         if self.request.pid_file:
             store.write_file(self.request.pid_file, str(self.pid).encode(), 0o644)
+        if self.request.pidfd:
+            # Our own child, not reaped: the pid is still its.
+            pidfd = posix.pidfd_open(self.pid)
+            self.descriptors.append(pidfd)
+            self.request.pidfd(pidfd)
         conversation.go_ahead(self.conversation)
 
-    def _answer(self, stage: int) -> None:
+    def _answer(self, stage: int, resources: "dict[str, Any]") -> None:
         """What the init asks for."""
         if stage == ID_MAPS:
             from pyoci.container import id_maps
@@ -394,6 +435,9 @@ class Birth:
 
             self.net_devices = NetDevices(self.pid)
             self.net_devices.move(self.context.linux["netDevices"])
+        elif stage == CGROUPS:
+            self.groups.settle(self.pid, resources)
+            self._delegate()
         elif stage == NAMESPACES_READY:
             self._run_hooks("prestart", "created")
             self._run_hooks("createRuntime", "creating")
@@ -498,7 +542,7 @@ class Birth:
         """Close what only the birth needed."""
         for fd in self.descriptors:
             posix.close(fd)
-        for made in (self.trees, self.net_devices, self.conversation):
+        for made in (self.trees, self.net_devices, self.conversation, self.groups):
             if made is not None:
                 made.close()
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pyoci.trace import Trace
 
 SIGKILL = 9
-PID = NAMESPACES["pid"][0]
 
 
 class Request:
@@ -131,13 +130,8 @@ class Joining:
         self.groups = tree.from_record(entry.state["cgroups"])
         facts = host.read()
         entered = _differing_namespaces(self.target)
-        # Who is not the host's root may enter a pid namespace only with the user namespace that it belongs to.
-        self.forks = bool(entered & PID and entered & NAMESPACES["user"][0])
-        if not self.forks:
-            entered &= ~PID
-        self.enters_pid = not self.forks and _differs(self.target, "pid")
         self.context = self._compilation(facts)
-        self.plan: "Plan" = compile_exec(self.context, entered, forks=self.forks)
+        self.plan: "Plan" = compile_exec(self.context, entered)
         self.init = Init(self.plan, entry.id)
 
     def _compilation(self, facts: host.Host) -> Compilation:
@@ -194,30 +188,29 @@ class Joining:
         made = {"container": target, "root": self._open(f"/proc/{self.target}/root")}
         if self.request.trace:
             made["trace"] = self.request.trace.memory(self.plan)
-        pid_namespace = self._open(f"/proc/{self.target}/ns/pid") if self.enters_pid else None
         # Only now is it sure that all of these are the container's: its pid was not another's meanwhile.
         if not is_alive(self.target, self.entry.state["start_time"]):
             raise Error(f'cannot exec in container "{self.entry.id}": container not running')
         try:
-            self._start(made, pid_namespace)
+            self._start(made)
         except shim.SpawnError as error:
             reason = f"{(error.strerror or '').lower()} ({error.call})"
             raise Error(f"can't start a process in the container: {reason}") from None
 
-    def _start(self, made: "dict[str, int]", pid_namespace: "int | None") -> None:
+    def _start(self, made: "dict[str, int]") -> None:
         paths = [path for group, path in self._cgroup_directories() if group is self.groups.unified]
         if not paths:
-            self.init.start(made, pid_namespace, None)
+            self.init.start(made, None, None)
             return
         try:
-            self.init.start(made, pid_namespace, self._open(paths[0]))
+            self.init.start(made, None, self._open(paths[0]))
         except shim.SpawnError as error:
             own = _own_cgroup(self.target, self.groups)
             if error.errno not in (16, 95) or own is None or self.request.cgroups:  # EBUSY, EOPNOTSUPP
                 raise
             # A container that has divided its cgroup has no process in it itself: go where its first process is.
             self.init.close()
-            self.init.start(made, pid_namespace, self._open(own))
+            self.init.start(made, None, self._open(own))
 
     def _open(self, path: str) -> int:
         return self._keep(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC))

@@ -76,6 +76,7 @@ MEANINGS = {
     ): '"{subject}": a flag of the mount is locked and can\'t be cleared (mount_namespaces(7))',
     ("mount_setattr idmap", errno.EINVAL): "ids can't be mapped on this kind of filesystem",
     ("mount_setattr idmap", errno.EPERM): "ids may not be mapped here",
+    ("umount2", errno.EINVAL): '"{subject}" is not a mount',
     ("copy", errno.ENOSPC): '"{subject}" holds more than fits into the new filesystem',
     ("openat2", errno.ELOOP): '"{subject}" is or goes through a symlink, where none may be',
     ("openat2", errno.ENOTDIR): '"{subject}": a part of the path is not a directory',

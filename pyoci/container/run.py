@@ -2,6 +2,7 @@
 
 import gc
 
+from pyoci import shim
 from pyoci.container import store
 from pyoci.container.create import create
 from pyoci.container.delete import delete
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from pyoci.container.create import Request
 
 
-def run(request: "Request", *, detach: bool, keep: bool) -> int:
+def run(request: "Request", *, detach: bool, keep: bool, subreaper: bool = True) -> int:
     """Run the container.
 
     Arguments:
         detach: return when it runs.
         keep: leave the ended container to `delete`.
+        subreaper: in the foreground, reap what the container leaves behind (without a pid namespace of its own).
 
     Returns:
         The exit status: the program's, or 128 and the number of the signal that ended it.
@@ -30,6 +32,8 @@ def run(request: "Request", *, detach: bool, keep: bool) -> int:
     """
     gc.enable()
     relay = _relay(request, detach)
+    if subreaper and not detach:
+        shim.become_subreaper()
     wakeup = None if detach else catch_signals()
     entry = create(request)
     try:

@@ -23,6 +23,7 @@ STATE, START_SOCKET, CONFIG = "state.json", "start.sock", "config.json"
 # Beside the containers' directories; no id looks like it.
 CONFIG = "config.json"
 SECCOMP_CACHE = "~seccomp"
+SYSTEMD_MEMORY = "~systemd"
 LOCK_PATIENCE_S = 10.0
 
 

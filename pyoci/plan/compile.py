@@ -6,7 +6,7 @@ Compiling makes nothing and asks the system nothing: it is a function of the con
 from pyoci.paths import absolute
 from pyoci.plan import devices, hooks, mounts, namespaces, process
 from pyoci.plan.capabilities import EVERY
-from pyoci.plan.plan import Plan
+from pyoci.plan.plan import NAMESPACES_READY, NET_DEVICES, Plan
 from pyoci.plan.state import state
 
 TYPE_CHECKING = False
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
     from pyoci.host import Host
     from pyoci.plan.seccomp import Filter
-
-# How far the init is when it asks the host side: csrc/init.h.
-NAMESPACES_READY, ID_MAPS, NET_DEVICES = 1, 2, 3
-
 
 # csrc/conversation.c: what `ready` does.
 ONLY_CREATED, KEEP_REPORTING = 0, 1
@@ -34,10 +30,12 @@ class Compilation:
         container_id: the container's.
         cgroup_path: where it lies below each hierarchy.
         cgroup_files: the `tasks` files that it joins by.
+        joins_late: the host side puts it into its cgroups instead, and may take its time until they are needed.
         seccomp: the compiled filter, if the config has one.
         no_pivot: leave the host's root by chroot(2), not pivot_root(2).
         preserved: how many descriptors from 3 up the program gets.
         new_keyring: make a session keyring for the container.
+        inside: the init is in the container already, so the host side has to open all that lies on the host.
         trace: the init notes when each step begins.
     """
 
@@ -50,10 +48,12 @@ class Compilation:
         container_id: str,
         cgroup_path: str = "/",
         cgroup_files: "list[str] | tuple[str, ...]" = (),
+        joins_late: bool = False,
         seccomp: "Filter | None" = None,
         no_pivot: bool = False,
         preserved: int = 0,
         new_keyring: bool = True,
+        inside: bool = False,
         trace: bool = False,
     ) -> None:
         self.config = config
@@ -62,10 +62,12 @@ class Compilation:
         self.container_id = container_id
         self.cgroup_path = cgroup_path
         self.cgroup_files = cgroup_files
+        self.joins_late = joins_late
         self.seccomp = seccomp
         self.no_pivot = no_pivot
         self.preserved = preserved
         self.new_keyring = new_keyring
+        self.inside = inside
         self.trace = trace
         self.process: "dict[str, Any] | None" = config.get("process")
         self.linux: "dict[str, Any]" = config.get("linux") or {}
@@ -103,6 +105,8 @@ def compile_plan(context: Compilation) -> Plan:
     process.compile_oom_score(context, plan)
     _compile_cgroups(context, plan)
     namespaces.compile_entry(context, plan)
+    if not context.joins_late:
+        namespaces.compile_cgroup(context, plan)
     process.compile_keyring(context, plan)
     if context.linux.get("netDevices"):
         # Before the sysctls, which may be about them.
@@ -110,10 +114,12 @@ def compile_plan(context: Compilation) -> Plan:
     namespaces.compile_names(context, plan)
     namespaces.compile_sysctls(context, plan)
     if context.has_hooks("prestart", "createRuntime"):
+        namespaces.compile_late_cgroup(context, plan)
         plan.add("ask-host", "/hooks", NAMESPACES_READY)
 
     mounts.compile_root(context, plan)
     mounts.compile_mounts(context, plan)
+    namespaces.compile_late_cgroup(context, plan)
     devices.compile_devices(context, plan)
     devices.compile_console(context, plan)
     hooks.compile_hooks(context, plan, "createContainer", "creating")

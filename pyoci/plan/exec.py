@@ -8,17 +8,18 @@ if TYPE_CHECKING:
     from pyoci.plan.compile import Compilation
     from pyoci.plan.plan import Plan
 
+# csrc/init.h
+CONVERSATION = 1
 # CPU numbers of a mask that leaves the choice to the cpuset.
 ALL_CPUS = 1 << 13
 
 
-def compile_exec(context: "Compilation", entered: int, *, forks: bool) -> "Plan":
+def compile_exec(context: "Compilation", entered: int) -> "Plan":
     """The steps from the host side into the container, and to the program.
 
     Arguments:
         context: its config is the container's with the process that is to run; its cgroup_files are those to join.
         entered: the namespaces that the init enters (CLONE_NEW*).
-        forks: it enters a pid namespace by that, so the program has to be a child.
 
     Raises ConfigError for what this host can't do.
     """
@@ -34,15 +35,19 @@ def compile_exec(context: "Compilation", entered: int, *, forks: bool) -> "Plan"
     if entered & namespaces.NAMESPACES["user"][0]:
         user = context.process["user"] if context.process else {}
         plan.add("assume-root", "", user.get("uid", 0), user.get("gid", 0))
-    if forks:
-        plan.add("fork", "", 0)
     plan.add("enter-root", "", root)
+    # From its birth in the pid namespace the container's processes see it, and may be allowed to trace it: by then it is in
+    # the container's root, and holds nothing of the host's (CVE-2016-9962).
+    plan.add("close-descriptors", "", CONVERSATION)
+    if entered & namespaces.NAMESPACES["pid"][0]:
+        plan.add("fork", "", 0)
     process.compile_keyring(context, plan)
     devices.compile_console(context, plan, device=False)
     process.compile_limits(context, plan)
     process.compile_scheduling(context, plan)
     process.open_labels(context, plan)
     sets = process.compile_identity(context, plan)
+    plan.add("close-descriptors", "", CONVERSATION)
     plan.add("ready", "", KEEP_REPORTING)
     process.compile_labels(context, plan)
     process.compile_filter(context, plan, sets)

@@ -1,7 +1,7 @@
 """mounts, root, maskedPaths and readonlyPaths -> steps (config.md, "Mounts" and "Root")."""
 
 from pyoci.errors import ConfigError, Problem
-from pyoci.plan import cgroup_mounts
+from pyoci.plan import cgroup_mounts, namespaces
 from pyoci.plan.mount_options import (
     ATIME,
     BIND_RECURSIVE,
@@ -148,7 +148,11 @@ def compile_mounts(context: "Compilation", plan: "Plan") -> None:
         _check_proc(mount)
         if mount.copy_up and (mount.type != "tmpfs" or mount.bind is not None):
             raise ConfigError([Problem(mount.origin, "tmpcopyup is for a mount of type tmpfs only")])
-        if mount.type in ("cgroup", "cgroup2") and mount.bind is None and not mount.remount:
+        shows_cgroups = mount.type in ("cgroup", "cgroup2") and mount.bind is None and not mount.remount
+        if shows_cgroups or mount.copy_up:
+            # What is copied is memory that counts.
+            namespaces.compile_late_cgroup(context, plan)
+        if shows_cgroups:
             cgroup_mounts.compile_cgroup(context, plan, mount)
         elif mount.remount:
             _compile_remount(plan, mount)
@@ -245,7 +249,7 @@ def _needs_host(context: "Compilation", mount: Mount) -> bool:
     the container's tree is cut off. Not what is in the root filesystem: that may be an earlier mount, which only the
     container sees. And a user without privileges can't make any tree outside of his container.
     """
-    if mount.idmap is not None or _is_peer(context, mount):
+    if mount.idmap is not None or _is_peer(context, mount) or context.inside:
         return True
     inside = f"{mount.source}/".startswith(f"{context.root_path}/")
     return "user" in context.namespaces and not inside and not context.host.rootless

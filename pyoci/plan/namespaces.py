@@ -1,5 +1,6 @@
 """linux.namespaces, the mappings and the names that live in them -> steps (config-linux.md, "Namespaces")."""
 
+from pyoci.plan.plan import CGROUPS
 from pyoci.spec import rules
 
 TYPE_CHECKING = False
@@ -59,8 +60,21 @@ def compile_entry(context: "Compilation", plan: "Plan") -> None:
             if kind != "pid":
                 _compile_join(context, plan, kind, _slot(context, plan, kind), 0)
         _compile_time(context, plan)
-    if "cgroup" in context.namespaces and not context.namespaces["cgroup"][0]:
+
+
+def compile_cgroup(context: "Compilation", plan: "Plan") -> None:
+    """A new cgroup namespace, whose root is the cgroup that we are in now."""
+    if _is_new(context, "cgroup"):
         plan.add("unshare", context.namespaces["cgroup"][1], CGROUP)
+
+
+def compile_late_cgroup(context: "Compilation", plan: "Plan") -> None:
+    """From here on the init has to be in its cgroups: called before each step that could be the first to show it."""
+    if context.joins_late and not any(
+        step.name == "ask-host" and step.arguments == (CGROUPS,) for step in plan.steps
+    ):
+        plan.add("ask-host", "/linux/cgroupsPath", CGROUPS)
+        compile_cgroup(context, plan)
 
 
 def _compile_user_entry(context: "Compilation", plan: "Plan") -> None:

@@ -1,5 +1,6 @@
 """process -> steps: limits, identity, privileges, and the program (config.md, "Process")."""
 
+from pyoci.annotations import KEEP_GROUPS
 from pyoci.plan import capabilities
 
 TYPE_CHECKING = False
@@ -111,9 +112,9 @@ def compile_identity(context: "Compilation", plan: "Plan") -> "capabilities.Sets
     sets = capabilities.read(context, plan)
     plan.add("limit-bounding", "/process/capabilities/bounding", sets.bounding)
     plan.add("change-directory", "/process/cwd", process["cwd"], 1)
-    plan.add(
-        "set-groups", "/process/user/additionalGids", b"".join(gid.to_bytes(4, "little") for gid in groups)
-    )
+    if (context.config.get("annotations") or {}).get(KEEP_GROUPS) != "1":
+        packed = b"".join(gid.to_bytes(4, "little") for gid in groups)
+        plan.add("set-groups", "/process/user/additionalGids", packed)
     plan.add("set-user", "/process/user", user["uid"], user["gid"])
     if user.get("umask") is not None:
         plan.add("set-umask", "/process/user/umask", user["umask"])

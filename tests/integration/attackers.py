@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ class Neighbour:
     ) -> None:
         self.runtime = runtime
         process = process | {"args": ["sh", "-c", OBEDIENT]}
-        here = bundle(process=process, linux=linux)
+        self.bundle = here = bundle(process=process, linux=linux)
         self.shared = here / "shared"
         self.shared.mkdir()
         self.shared.chmod(0o777)
@@ -122,7 +122,8 @@ class Neighbour:
         document = json.loads((here / "config.json").read_text())
         document["mounts"].append(bound(self.shared, "/shared"))
         write_config(here, document)
-        self.pid = runtime.pid(runtime.launch(here))
+        self.id = runtime.launch(here)
+        self.pid = runtime.pid(self.id)
 
     def namespace(self, name: str) -> str:
         """The path of one of its namespaces."""
@@ -140,13 +141,39 @@ class Neighbour:
 
     def does(self, script: str) -> str:
         """What a script says that is run in there."""
+        self._order(script)
+        return self._answer()
+
+    @contextmanager
+    def doing(self, script: str) -> Iterator[Callable[[], str]]:
+        """A script runs in there until the block ends; what it gives tells what the script said then.
+
+        It makes /shared/busy when it is at it, and ends when there is /shared/stop.
+        """
+        self._order(script)
+        self._await(self.shared / "busy")
+        said = ""
+        try:
+            yield lambda: said
+        finally:
+            (self.shared / "stop").touch()
+            said = self._answer()
+            (self.shared / "stop").unlink()
+            (self.shared / "busy").unlink()
+
+    def _order(self, script: str) -> None:
         (self.shared / "order.new").write_text(script)
         (self.shared / "order.new").rename(self.shared / "order")
+
+    def _answer(self) -> str:
         answer = self.shared / "answer"
-        deadline = time.monotonic() + 10
-        while not answer.exists():
-            assert time.monotonic() < deadline, "the neighbour doesn't answer"
-            time.sleep(0.002)
+        self._await(answer)
         said = answer.read_text()
         answer.unlink()
         return said
+
+    def _await(self, path: Path) -> None:
+        deadline = time.monotonic() + 10
+        while not path.exists():
+            assert time.monotonic() < deadline, f"the neighbour makes no {path.name}"
+            time.sleep(0.002)

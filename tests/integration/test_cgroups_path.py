@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from conformance import host
-from conformance.runtime import Runtime
+from conformance.runtime import SYSTEMD, Runtime
 
 from .conftest import MakeBundle
 
@@ -16,6 +16,11 @@ def launched(pyoci: Runtime, bundle: MakeBundle, **linux: Any) -> int:
     return pyoci.pid(pyoci.launch(bundle(process={"args": ["sleep", "1000"]}, linux=linux)))
 
 
+# test_systemd.py has its own.
+for_cgroupfs = pytest.mark.skipif(SYSTEMD, reason="a path names no unit of systemd")
+
+
+@for_cgroupfs
 @pytest.mark.parametrize("path", ["/{id}-absolute", "/{id}-parent/child"])
 def test_the_cgroups_path_is_the_configs(pyoci: Runtime, bundle: MakeBundle, path: str) -> None:
     wanted = path.format(id=host.TAG)
@@ -34,6 +39,7 @@ def test_a_cgroups_path_that_leads_out_is_an_error(pyoci: Runtime, bundle: MakeB
     pyoci.fails("create", "--bundle", bundle(linux={"cgroupsPath": path}), host.TAG + "-path")
 
 
+@for_cgroupfs
 def test_a_cgroup_that_was_there_before_stays(pyoci: Runtime, bundle: MakeBundle) -> None:
     parent = f"{host.TAG}-kept"
     kept = Path(host.CGROUPS / "pids" / parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pyoci.cgroups import layout, tree
+from pyoci.cgroups import layout, members, tree
 from pyoci.errors import ConfigError, Error
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make cgroups")
@@ -415,3 +416,17 @@ def test_containers_that_come_and_go_at_once_do_not_take_each_others_parent() ->
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV])
+def test_a_cgroup_that_goes_while_its_processes_are_killed_is_fine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
+) -> None:
+    """Under systemd an empty one goes of itself; a file that was opened before says ENODEV."""
+
+    def gone(path: str, value: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(members, "put", gone)
+    group = tree.Group(str(tmp_path), (tree.UNIFIED,), f"{tmp_path}/gone", False, [])
+    tree.Cgroups("v2", "/gone", [group]).kill()

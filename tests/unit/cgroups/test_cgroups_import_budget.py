@@ -34,6 +34,8 @@ BASE = {"pyoci", "pyoci.errors", "pyoci.cgroups", "pyoci.cgroups.layout", "pyoci
             "from pyoci.cgroups import limits, v2, device_filter",
             {"limits", "v2", "devices", "device_filter"},
         ),
+        # Without a word to systemd: neither jeepney nor what it pulls in.
+        ("from pyoci.cgroups import systemd", {"systemd", "systemd_names", "systemd_properties"}),
     ],
 )
 def test_only_its_own_modules_are_loaded(modules: str, besides: set[str]) -> None:

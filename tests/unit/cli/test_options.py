@@ -191,7 +191,9 @@ def test_create_as_containerd_calls_it() -> None:
     }
     assert read.flags == {
         "bundle": "/b",
+        "config": None,
         "console-socket": "/s",
+        "pidfd-socket": None,
         "pid-file": "/b/init.pid",
         "no-pivot": True,
         "no-new-keyring": True,
@@ -313,7 +315,7 @@ MISTAKES: list[tuple[str, str, str | None]] = [
     (
         "--pid-file /p create x",
         'unknown flag: "--pid-file"',
-        "it is a flag of create, run, exec, and goes after the command's name",
+        "it is a flag of create, run, exec, restore, and goes after the command's name",
     ),
     ("--log", "flag needs an argument: --log FILE", None),
     ("create -b", "flag needs an argument: --bundle DIR", None),

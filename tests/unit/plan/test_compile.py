@@ -19,7 +19,7 @@ from pyoci.host import Host
 from pyoci.plan import mount_options, namespaces
 from pyoci.plan.capabilities import CAPABILITIES, SYS_ADMIN
 from pyoci.plan.compile import Compilation, compile_plan
-from pyoci.plan.plan import Plan
+from pyoci.plan.plan import CGROUPS, NAMESPACES_READY, Plan
 from pyoci.plan.seccomp import Filter
 from pyoci.plan.steps import STEPS
 
@@ -597,3 +597,35 @@ def test_only_proc_is_mounted_on_proc_and_its_harmless_files_may_be_covered() ->
     assert refusal(config(mounts=[{"destination": "/proc", "type": "tmpfs"}])) == ["/mounts/0/type"]
     entry = {"destination": "/proc/meminfo", "source": "/x", "options": ["bind"]}
     assert arguments(compiled(config(mounts=mounts(entry))), "bind")[0][:2] == ("/x", "/proc/meminfo")
+
+
+def late_steps(**changes: Any) -> list[str]:
+    """The names of the steps of a container that its host side puts into its cgroups; an ask with its number."""
+    plan = compile_plan(context(config(**changes), cgroup_files=[], joins_late=True))
+    return [f"ask {step.arguments[0]}" if step.name == "ask-host" else step.name for step in plan.steps]
+
+
+def test_the_init_asks_for_its_cgroups_right_before_it_shows_them() -> None:
+    steps = late_steps()
+    asks = steps.index(f"ask {CGROUPS}")
+    assert steps[asks + 1] == "unshare"
+    # All of the default's mounts but that of the cgroups, which is the last.
+    assert steps[:asks].count("mount") == len(mounts()) - 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "follows"),
+    [
+        ({"hooks": {"createRuntime": [{"path": "/h"}]}}, f"ask {NAMESPACES_READY}"),
+        ({"mounts": [{"destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"]}]}, "mount"),
+        ({"mounts": [], "hooks": {"createContainer": [{"path": "/h"}]}}, "make-device"),
+        ({"mounts": []}, "make-device"),
+    ],
+    ids=["a hook of the host", "memory that counts", "a hook inside", "nothing"],
+)
+def test_the_init_asks_for_its_cgroups_before_anyone_could_see_that_it_has_none(
+    changes: dict[str, Any], follows: str
+) -> None:
+    steps = late_steps(**changes)
+    assert steps.count(f"ask {CGROUPS}") == 1
+    assert steps[steps.index(f"ask {CGROUPS}") + 1 :][:2] == ["unshare", follows]

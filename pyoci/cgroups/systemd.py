@@ -1,0 +1,342 @@
+"""The systemd driver: a container's cgroup is that of a transient unit, which systemd makes around its first process.
+
+A scope can't be without a process, so there is nothing to be made before the init is there: `create` does nothing, `begin` asks
+systemd, and `settle` waits for it, while the init goes on until it needs its cgroup. On v1 systemd makes the directories of the
+controllers that it knows, and we those of the others.
+"""
+
+import posix
+import time
+
+from pyoci.cgroups import systemd_names, systemd_properties
+from pyoci.cgroups.tree import Cgroups, Group, failed, group_from_record, missing_ancestors, put, read
+from pyoci.errors import ConfigError, Error, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.cgroups.journal import Journal
+    from pyoci.cgroups.layout import Layout
+    from pyoci.cgroups.systemd_bus import Manager, Refusal
+    from pyoci.cgroups.systemd_names import Unit
+    from pyoci.cgroups.systemd_properties import Properties
+
+RUNNING = "/run/systemd/system"  # sd_booted(3)
+SYSTEM_OWN = "/init.scope"
+# A unit that has just ended is known for a moment longer.
+TRIES, PAUSE_S = 40, 0.025
+
+
+def open_for(
+    layout: "Layout",
+    cgroups_path: "str | None",
+    container_id: str,
+    *,
+    annotations: "dict[str, str]",
+    user: bool,
+    memory: str,
+) -> "SystemdCgroups":
+    """The cgroups of a container that is going to be created; makes nothing.
+
+    Arguments:
+        layout: what is mounted.
+        cgroups_path: linux.cgroupsPath.
+        annotations: the config's.
+        user: this user's manager makes the unit, not the system's.
+        memory: the file that keeps what this systemd doesn't know.
+
+    Raises ConfigError, and Error if there is no systemd, or the unit is there already.
+    """
+    if not posix.access(RUNNING, posix.F_OK):
+        raise Error(
+            "the systemd driver was asked for, but this host is not run by systemd",
+            hint="without --systemd-cgroup pyoci makes the cgroups itself",
+        )
+    if user and layout.mode != "v2":
+        raise Error(
+            "a user's systemd can give no cgroups on cgroup v1: the systemd driver needs cgroup v2 then"
+        )
+    unit = systemd_names.unit_of(cgroups_path, container_id, user=user)
+    asked = systemd_properties.of_annotations(annotations)
+    manager = _connect(user=user) if user else None
+    path = (manager.cgroup if manager else _system_cgroup()) + unit.path
+    cgroups = SystemdCgroups(layout.mode, path, _groups(layout, path, unit), unit.name, user=user)
+    cgroups.properties = (
+        systemd_properties.of_unit(unit.name, unit.slice, container_id, v2=layout.mode == "v2") | asked
+    )
+    cgroups.asked = frozenset(asked)
+    cgroups.memory = memory
+    cgroups.manager = manager
+    cgroups.collected = cgroups.properties["CollectMode"] == ("s", "inactive-or-failed")
+    return cgroups
+
+
+def _connect(*, user: bool) -> "Manager":
+    from pyoci.cgroups.systemd_bus import Manager
+
+    return Manager(user=user)
+
+
+def _system_cgroup() -> str:
+    """The cgroup that the system's systemd works in: "", except in a container without a cgroup namespace."""
+    for line in read("/proc/1/cgroup").splitlines():
+        if line.startswith(("0::", "1:name=systemd:")) or ":name=systemd:" in line:
+            return line.split(":", 2)[2].removesuffix(SYSTEM_OWN).rstrip("/")
+    return ""
+
+
+def _groups(layout: "Layout", path: str, unit: "Unit") -> "list[Group]":
+    """The unit's directories. Raises Error if one is there: that of a unit that is somebody else's."""
+    hierarchies = list(layout.hierarchies)
+    if layout.unified:
+        hierarchies.append((layout.unified, ("unified",)))
+    groups = []
+    for base, controllers in hierarchies:
+        directory = base + path
+        existed = posix.access(directory, posix.F_OK)
+        if existed and not unit.is_slice:
+            raise Error(
+                f"the unit {unit.name} is there already: {directory}",
+                hint="choose another linux.cgroupsPath, or another id",
+            )
+        groups.append(Group(base, controllers, directory, existed, missing_ancestors(base, directory, [])))
+        if existed:
+            from pyoci.cgroups.members import check_unused
+
+            check_unused(groups[-1])
+    return groups
+
+
+def from_record(record: "dict[str, Any]") -> "SystemdCgroups":
+    """See `tree.from_record`."""
+    known = record["systemd"]
+    groups = [group_from_record(record, row) for row in record["groups"]]
+    cgroups = SystemdCgroups(record["mode"], record["path"], groups, known["unit"], user=known["user"])
+    cgroups.collected = known["collected"]
+    cgroups.ours = known["ours"]
+    cgroups.requested = True
+    return cgroups
+
+
+class SystemdCgroups(Cgroups):
+    """A container's cgroups, made by systemd.
+
+    Attributes:
+        unit: its name.
+        user: a user's manager makes it.
+        ours: we have the unit made, and stop it; a slice may have been there before.
+        collected: systemd forgets the unit when it has ended, even if it failed.
+        requested: systemd was asked for it.
+        properties: the unit's; `asked` are those that annotations ask for.
+        memory: see `open_for`.
+    """
+
+    __slots__ = (
+        "_serial",
+        "asked",
+        "collected",
+        "manager",
+        "memory",
+        "ours",
+        "properties",
+        "requested",
+        "unit",
+        "user",
+    )
+
+    joins_late = True
+
+    def __init__(self, mode: str, path: str, groups: "list[Group]", unit: str, *, user: bool) -> None:
+        super().__init__(mode, path, groups)
+        self.unit = unit
+        self.user = user
+        self.ours = not any(group.existed for group in groups)
+        self.collected = True
+        self.requested = False
+        self.properties: "Properties" = {}
+        self.asked: "frozenset[str]" = frozenset()
+        self.memory = ""
+        self.manager: "Manager | None" = None
+        self._serial = 0
+
+    def record(self) -> "dict[str, Any]":
+        """See `Cgroups.record`."""
+        known = {"unit": self.unit, "user": self.user, "ours": self.ours, "collected": self.collected}
+        return super().record() | {"systemd": known}
+
+    def create(self) -> None:
+        """Nothing yet, see above."""
+
+    def begin(self, pid: int, resources: "dict[str, Any]") -> None:
+        """Asks systemd for the unit, and doesn't wait.
+
+        Arguments:
+            pid: the container's first process.
+
+        Raises Error if systemd can't be asked.
+        """
+        self.requested = self.ours
+        manager = self._manager()
+        if not self.ours:
+            return
+        limits = systemd_properties.of_resources(resources, self.read, v2=self.mode == "v2")
+        self.properties = limits | self.properties
+        if "Slice" in self.properties:
+            self.properties["PIDs"] = ("au", [pid])
+        wanted = systemd_properties.supported(self.properties, manager.version)
+        unknown = self._remembered(manager.version) - self.asked
+        self.properties = {name: value for name, value in wanted.items() if name not in unknown}
+        self._serial = manager.send_start(self.unit, self.properties)
+
+    def settle(self, pid: int, resources: "dict[str, Any]") -> None:
+        """Waits until the unit runs, then does what systemd doesn't: other hierarchies, exact values, other limits.
+
+        Raises ConfigError, Error.
+        """
+        if self.ours:
+            self._await_start()
+        for group in self.groups:
+            _make(group)
+        if "PIDs" not in self.properties or self.mode != "v2":
+            self._join(pid)
+        super().apply(resources)
+
+    def apply(self, resources: "dict[str, Any]", journal: "Journal | None" = None) -> None:
+        """Changes the files as `Cgroups.apply` does, and the unit. Raises ConfigError, Error."""
+        # First, so that the unit never has what the kernel refuses; and once more, as systemd rounds what it writes.
+        super().apply(resources, journal)
+        manager = self._manager()
+        limits = systemd_properties.of_resources(resources, self.read, v2=self.mode == "v2")
+        properties = systemd_properties.supported(limits, manager.version)
+        from pyoci.cgroups.systemd_bus import Refusal
+
+        for _ in range(len(properties)):
+            if not properties:
+                break
+            try:
+                manager.set_properties(self.unit, properties)
+                break
+            except Refusal as refusal:
+                properties = self._without_unknown(properties, refusal)
+        super().apply(resources)
+
+    def remove(self, timeout: float = 1.0) -> None:
+        """Stops the unit, then as `Cgroups.remove` does. Raises Error that names what stays."""
+        gone = not any(posix.access(group.path, posix.F_OK) for group in self.groups)
+        # A process that `begin` named may be still on its way into the unit, or the unit not be made yet.
+        sure = self.collected and self.manager is None
+        if self.ours and self.requested and not (gone and sure) and self._is_empty(timeout):
+            # With processes in it systemd would send SIGTERM, and wait for 90 s.
+            self._manager().stop(self.unit)
+        super().remove(timeout)
+
+    def close(self) -> None:
+        """Closes the connection to systemd."""
+        if self.manager:
+            self.manager.close()
+            self.manager = None
+
+    def _manager(self) -> "Manager":
+        if self.manager is None:
+            self.manager = _connect(user=self.user)
+        return self.manager
+
+    def _await_start(self) -> None:
+        from pyoci.cgroups.systemd_bus import Refusal
+
+        manager = self._manager()
+        for left in reversed(range(TRIES)):
+            try:
+                manager.await_start(self._serial, self.unit)
+                return
+            except Refusal as refusal:
+                if refusal.name == "systemd1.UnitExists":
+                    if not left or self.processes():
+                        # Not ours: it must neither be stopped nor killed with this container.
+                        self.ours = self.requested = False
+                        self.groups, self.unified = [], None
+                        raise Error(f"systemd has a unit {self.unit} already: {refusal.text}") from None
+                    manager.reset(self.unit)
+                    time.sleep(PAUSE_S)
+                else:
+                    self.properties = self._without_unknown(self.properties, refusal)
+            self._serial = manager.send_start(self.unit, self.properties)
+
+    def _without_unknown(self, properties: "Properties", refusal: "Refusal") -> "Properties":
+        """The properties without the one that systemd has just refused, which is remembered.
+
+        Raises ConfigError, Error if that isn't what the refusal is about.
+        """
+        words = refusal.text.replace(",", " ").replace("'", " ").split()
+        named = [name for name in properties if name in words]
+        if named and named[0] in self.asked:
+            message = f"systemd refuses it: {refusal.text}"
+            raise ConfigError([Problem(systemd_properties.pointer(named[0]), message)])
+        if (
+            refusal.name != "DBus.Error.PropertyReadOnly"
+            or not named
+            or named[0] in systemd_properties.RESERVED
+        ):
+            raise Error(f"systemd refuses the unit {self.unit}: {refusal.text}")
+        version = self._manager().version
+        self._remember(version, self._remembered(version) | {named[0]})
+        return {name: value for name, value in properties.items() if name != named[0]}
+
+    def _remembered(self, version: int) -> "frozenset[str]":
+        """What this version of systemd was found not to know: a word each after the version."""
+        try:
+            known, *names = read(self.memory).split()
+        except (OSError, ValueError):
+            return frozenset()
+        return frozenset(names) if known == str(version) else frozenset()
+
+    def _remember(self, version: int, names: "frozenset[str]") -> None:
+        if self.memory:
+            try:
+                temporary = f"{self.memory}.{posix.getpid()}"
+                with open(temporary, "w") as file:
+                    file.write(" ".join([str(version), *sorted(names)]))
+                posix.rename(temporary, self.memory)
+            except OSError:
+                pass  # It is found out again the next time.
+
+    def _join(self, pid: int) -> None:
+        """Writes the init into the cgroups that systemd has not put it into."""
+        lines = read(f"/proc/{pid}/cgroup").splitlines()
+        joined = {
+            tuple(line.split(":", 2)[1].split(",")) for line in lines if line.split(":", 2)[2] == self.path
+        }
+        for group in self.groups:
+            key = ("",) if group is self.unified else group.controllers
+            if key not in joined:
+                try:
+                    put(group.path + "/cgroup.procs", str(pid))
+                except OSError as error:
+                    raise failed("join", group.path, error) from None
+
+    def _is_empty(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        pause = 0.0002
+        while self.processes():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 2, 0.02)
+        return True
+
+
+def _make(group: Group) -> None:
+    """A directory that systemd doesn't make, with what is missing above it; on v2 there is none."""
+    from pyoci.cgroups.tree import fill_cpuset
+
+    try:
+        for directory in (*group.ancestors, group.path):
+            try:
+                posix.mkdir(directory, 0o755)
+            except FileExistsError:
+                pass
+    except OSError as error:
+        raise failed("create", group.path, error) from None
+    if "cpuset" in group.controllers:
+        fill_cpuset(group)

@@ -1,0 +1,125 @@
+"""The program criu(8): which of its options ours mean, and what it says when it fails."""
+
+import posix
+import subprocess
+
+from pyoci.annotations import CRIU_CONFIG
+from pyoci.errors import Error
+from pyoci.paths import absolute, find_program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DUMP, RESTORE = "checkpoint", "restore"
+# Our flag, criu's, and which command has it. A flag with a value passes it on.
+OPTIONS = (
+    ("leave-running", "--leave-running", (DUMP,)),
+    ("tcp-established", "--tcp-established", (DUMP, RESTORE)),
+    ("tcp-skip-in-flight", "--skip-in-flight", (DUMP,)),
+    ("tcp-close", "--tcp-close", (RESTORE,)),
+    ("link-remap", "--link-remap", (DUMP,)),
+    ("ext-unix-sk", "--ext-unix-sk", (DUMP, RESTORE)),
+    ("shell-job", "--shell-job", (DUMP, RESTORE)),
+    ("file-locks", "--file-locks", (DUMP, RESTORE)),
+    ("auto-dedup", "--auto-dedup", (DUMP, RESTORE)),
+    ("lazy-pages", "--lazy-pages", (DUMP, RESTORE)),
+    ("status-fd", "--status-fd", (DUMP,)),
+    ("network-lock", "--network-lock", (DUMP, RESTORE)),
+    ("lsm-profile", "--lsm-profile", (RESTORE,)),
+    ("lsm-mount-context", "--lsm-mount-context", (RESTORE,)),
+)
+# What older versions of criu have no option for.
+DEFAULTS = {"network-lock": "iptables"}
+# --empty-ns's only value that criu takes, and what engines call it.
+EMPTY_NAMESPACES = {"network": "net", "net": "net"}
+CONFIGS = ("/etc/criu/pyoci.conf", "/etc/criu/runc.conf")
+
+
+def find() -> str:
+    """The program's path. Raises Error if it isn't installed."""
+    path = find_program("criu")
+    if path is None:
+        raise Error(
+            "criu isn't installed, which checkpoint and restore need", hint="the package is called criu"
+        )
+    return path
+
+
+def options(command: str, flags: "dict[str, Any]", annotations: "dict[str, str]") -> "list[str]":
+    """What both commands tell criu.
+
+    Arguments:
+        command: DUMP or RESTORE.
+        flags: the command line's.
+        annotations: the container's.
+
+    Raises Error for a value that isn't one.
+    """
+    words = [f"--manage-cgroups={flags['manage-cgroups-mode']}"]
+    for flag, theirs, commands in OPTIONS:
+        value = flags.get(flag)
+        if value and value != DEFAULTS.get(flag) and command in commands:
+            words += [theirs] if value is True else [theirs, str(value)]
+    for name in flags["empty-ns"]:
+        if name not in EMPTY_NAMESPACES:
+            raise Error(f'--empty-ns: criu leaves only the network namespace empty, not "{name}"')
+        words += ["--empty-ns", EMPTY_NAMESPACES[name]]
+    if flags.get("page-server"):
+        address, colon, port = flags["page-server"].rpartition(":")
+        if not colon or not (port.isascii() and port.isdigit()):
+            raise Error(f'--page-server: "{flags["page-server"]}" is not ADDRESS:PORT')
+        words += ["--page-server", "--address", address, "--port", port]
+    config = annotations.get(CRIU_CONFIG) or next(
+        (each for each in CONFIGS if posix.access(each, posix.R_OK)), None
+    )
+    return [*words, "--config", config] if config else words
+
+
+def run(words: "list[str]", work: str, log: str, descriptors: "tuple[int, ...]" = ()) -> None:
+    """Run it and wait.
+
+    Arguments:
+        words: its command and options.
+        work: its working directory, where the log is.
+        log: the log's name.
+        descriptors: those that it inherits.
+
+    Raises Error with the last of its own errors.
+    """
+    command = [find(), *words, "--work-dir", work, "--log-file", log, "-v4"]
+    null = subprocess.DEVNULL
+    done = subprocess.run(
+        command, stdin=null, stdout=null, stderr=subprocess.PIPE, pass_fds=descriptors, cwd=work
+    )
+    if done.returncode != 0:
+        said = (
+            _errors(f"{work}/{log}")
+            or done.stderr.decode("utf-8", "replace").strip()
+            or f"exit status {done.returncode}"
+        )
+        raise Error(f"criu {words[0]} failed: {said}", hint=f"its log is {work}/{log}")
+
+
+def _errors(log: str) -> str:
+    """The first error in its log: what follows is mostly a consequence."""
+    try:
+        with open(log, errors="replace") as lines:
+            return next((line.partition("Error ")[2].strip() for line in lines if "Error (" in line), "")
+    except OSError:
+        return ""
+
+
+def directory(path: str, *, make: bool) -> str:
+    """An images or work directory, absolute. Raises Error."""
+    path = absolute(path)
+    try:
+        if make:
+            posix.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise Error(f"{path}: {error.strerror}") from None
+    if not posix.access(path, posix.W_OK if make else posix.R_OK):
+        raise Error(f"{path}: not there, or not accessible")
+    return path

@@ -1,0 +1,108 @@
+"""`mounts add` and `mounts remove`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance import host
+from conformance.bundles import bound, namespaces
+from conformance.runtime import Runtime
+
+from .conftest import MakeBundle
+
+MAPPINGS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+
+def written(path: Path, *entries: Any) -> Path:
+    path.write_text(json.dumps(list(entries)))
+    return path
+
+
+def points(pid: int) -> set[str]:
+    return {mount["point"] for mount in host.mounts(pid)}
+
+
+@pytest.mark.parametrize("user", [False, True])
+def test_mounts_are_added_and_removed(
+    pyoci: Runtime, reachable: MakeBundle, tmp_path: Path, user: bool
+) -> None:
+    linux: dict[str, Any] = {}
+    if user:
+        mappings = {"uidMappings": MAPPINGS, "gidMappings": MAPPINGS}
+        linux = {"namespaces": [*namespaces(), {"type": "user"}], **mappings}
+    here = reachable(process={"args": ["sleep", "1000"]}, root={"readonly": False}, linux=linux)
+    if user:
+        os.chown(here / "rootfs", 100000, 100000)
+    source = here / "given"
+    source.mkdir()
+    (source / "file").write_text("hello")
+    source.chmod(0o755)
+    container = pyoci.launch(here)
+    pid = pyoci.pid(container)
+    before = points(pid)
+    file = written(
+        tmp_path / "more",
+        bound(source, "/dev/given"),
+        {"destination": "/dev/shm/t", "type": "tmpfs", "source": "tmpfs", "options": ["size=64k"]},
+    )
+    pyoci("mounts", "add", container, file)
+    assert points(pid) - before == {"/dev/given", "/dev/shm/t"}
+    assert pyoci("exec", container, "cat", "/dev/given/file").stdout == "hello"
+    pyoci("mounts", "remove", container, file)
+    assert points(pid) == before
+
+
+def test_all_are_added_or_none(pyoci: Runtime, sleeper: Path, tmp_path: Path) -> None:
+    container = pyoci.launch(sleeper)
+    pid = pyoci.pid(container)
+    before = points(pid)
+    tmpfs = {"destination": "/dev/shm/t", "type": "tmpfs", "source": "tmpfs"}
+    file = written(tmp_path / "more", tmpfs, bound(tmp_path / "nosuch", "/dev/shm/b"))
+    said = pyoci.fails("mounts", "add", container, file)
+    assert "/mounts/1" in said
+    assert "does not exist" in said
+    assert points(pid) == before
+
+
+def test_what_is_no_mount_cannot_be_removed(pyoci: Runtime, sleeper: Path, tmp_path: Path) -> None:
+    container = pyoci.launch(sleeper)
+    file = written(tmp_path / "more", {"destination": "/tmp", "type": "tmpfs"})
+    assert "is not a mount" in pyoci.fails("mounts", "remove", container, file)
+
+
+def test_a_destination_does_not_lead_out_of_the_container(
+    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    here = bundle(process={"args": ["sleep", "1000"]})
+    os.symlink("/../../../../tmp", here / "rootfs/tmp/out")
+    container = pyoci.launch(here)
+    mine = {mount["point"] for mount in host.mounts()}
+    file = written(tmp_path / "more", {"destination": "/tmp/out/x", "type": "tmpfs", "source": "tmpfs"})
+    pyoci.attempt("mounts", "add", container, file)
+    assert {mount["point"] for mount in host.mounts()} == mine
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "must be a list"),
+        ("[", "more:1:"),
+        ('[{"destination": 5}]', "more:1: /0/destination"),
+        (None, "more"),
+    ],
+)
+def test_a_bad_file_is_told(
+    pyoci: Runtime, sleeper: Path, tmp_path: Path, text: str | None, said: str
+) -> None:
+    if text is not None:
+        (tmp_path / "more").write_text(text)
+    assert said in pyoci.fails("mounts", "add", pyoci.launch(sleeper), tmp_path / "more")
+
+
+def test_it_is_add_or_remove(pyoci: Runtime, sleeper: Path, tmp_path: Path) -> None:
+    assert "neither add nor remove" in pyoci.fails("mounts", "move", "x", written(tmp_path / "more"))
