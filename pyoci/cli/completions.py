@@ -211,8 +211,6 @@ def _zsh_flag(flag: Flag) -> str:
         value = f":{_zsh_text(flag.metavar)}:{action}"
     exclusive = "*" if flag.kind == "list" else f"({' '.join(spellings)})"
     names = spellings[0] if len(spellings) == 1 else "'{" + ",".join(spellings) + "}'"
-    equals = "=" if flag.metavar else ""
-    names = names.replace(spellings[0], spellings[0] + equals)
     return f"'{exclusive}{names}[{_inner(_zsh_text(flag.help))}]{_inner(value)}'"
 
 

@@ -166,7 +166,7 @@ def said(terminal: int, awaited: bytes) -> str:
     ("typed", "completed"),
     [
         ("pyoci cre", "create "),
-        ("pyoci create --bun", "--bundle"),
+        ("pyoci create --bun", "--bundle "),
         ("pyoci create --bundle b", "bundle/"),
         ("pyoci kill --a", "--all "),
         ("pyoci list --format t", "table "),
