@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -76,6 +77,7 @@ def test_an_unknown_container_does_not_exist(go_runc: Runtime, log: Path) -> Non
         assert "does not exist" in go.last_error(log)
 
 
+@pytest.mark.peers_differ(runc="kill --all is a success then")
 @pytest.mark.parametrize("line", [["kill", "ID", "15"], ["kill", "--all", "ID", "15"]], ids=" ".join)
 def test_a_signal_for_a_container_that_has_ended_finds_none(
     go_runc: Runtime, running: str, line: list[str]
@@ -150,8 +152,7 @@ def test_pause_and_resume_are_seen_in_the_state(go_runc: Runtime, running: str) 
 def test_update_reads_resources_from_standard_input(
     go_runc: Runtime, running: str, tmp_path: Path, flags: list[str]
 ) -> None:
-    # As containerd encodes it: with fields that are null.
-    resources = {"memory": {"limit": 1 << 26}, "cpu": {"shares": 300, "cpus": ""}, "pids": None}
+    resources = {"memory": {"limit": 1 << 26}, "cpu": {"shares": 300}, "pids": {"limit": 50}}
     (tmp_path / "resources").write_text(json.dumps(resources))
     with (tmp_path / "resources").open() as stdin:
         go_runc("update", *flags, running, stdin=stdin)
@@ -169,6 +170,7 @@ def test_events_are_unsigned_numbers(go_runc: Runtime, running: str) -> None:
     assert event["data"]["cpu"]["usage"]["total"] > 0
 
 
+@pytest.mark.peers_differ(runc="doesn't end on cgroup v1", crun="has no events")
 def test_events_come_one_by_one_until_the_container_ends(go_runc: Runtime, running: str) -> None:
     with go_runc.popen("events", "--interval=1s", running, stdout=subprocess.PIPE) as watching:
         assert watching.stdout
@@ -188,7 +190,8 @@ def test_the_version_is_read_as_ours_and_not_as_runcs(go_runc: Runtime) -> None:
     done = go_runc("--version")
     first, *rest = done.stdout.strip().split("\n")
     name, _, version = first.partition(" version ")
-    assert (name, version.replace(".", "").isalnum()) == (go_runc.path.name, True)
+    assert name == go_runc.path.name
+    assert re.match(r"\d+\.\d+\.\d+", version)
     assert [line.partition(": ")[0] for line in rest][:2] == ["commit", "spec"]
     assert done.stderr == ""
 
@@ -219,6 +222,7 @@ def test_the_failure_of_exec_has_another_status_than_its_program(
     assert 'exec: "no-such-program": executable file not found in $PATH' in go.last_error(log)
 
 
+@pytest.mark.peers_differ(runc="leaves cgroups", crun="leaves cgroups")
 def test_a_runtime_whose_caller_dies_leaves_a_whole_container_or_none(
     go_runc: Runtime, sleeper: Path, tmp_path: Path
 ) -> None:
@@ -241,6 +245,7 @@ CHECKPOINT = (
 )
 
 
+@pytest.mark.peers_differ(runc="needs a terminal's socket", crun="has other flags")
 @pytest.mark.parametrize("line", [RESTORE, CHECKPOINT], ids=lambda line: line.split()[0])
 def test_the_flags_of_checkpoint_and_restore_are_known(
     go_runc: Runtime, tmp_path: Path, line: str, log: Path

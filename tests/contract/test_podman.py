@@ -164,6 +164,7 @@ def test_restore_has_lsm_mount_context(podman: Runtime) -> None:
     assert "flag needs an argument" in said or "requires an argument" in said
 
 
+@pytest.mark.peers_differ(runc="looks for CRIU later")
 def test_checkpoint_says_no_where_there_is_no_criu(podman: Runtime, tmp_path: Path) -> None:
     """podman takes status 0 of `checkpoint --help` for a runtime that can checkpoint."""
     assert podman.attempt("checkpoint", "--help", env={"PATH": str(tmp_path)}).code != 0
