@@ -3,10 +3,10 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 DEBIAN := gcc libc6-dev libffi-dev libseccomp-dev linux-libc-dev python3-dev python3-venv busybox-static
-DEBIAN_TEST := crun runc util-linux uidmap iproute2
+DEBIAN_TEST := crun runc util-linux uidmap iproute2 man-db zsh fish
 BUILD_INPUTS := $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/*.def schemas/*.json pyoci/spec/generate.py pyoci/spec/schema.py)
 
-.PHONY: all hello test test-vm bench lint types clean debian debian-test
+.PHONY: all man completions hello test test-vm bench lint types clean debian debian-test
 
 all: $(VENV)/bin/pyoci
 
@@ -25,6 +25,14 @@ $(VENV)/.installed: pyproject.toml | debian
 $(VENV)/bin/pyoci: $(BUILD_INPUTS) $(VENV)/.installed
 	@echo "building pyoci"
 	@$(VENV)/bin/python csrc/build.py --launcher $@ 2>$(VENV)/build.log || { cat $(VENV)/build.log; exit 1; }
+
+man: $(VENV)/.installed
+	@$(VENV)/bin/python -m pyoci.cli.manual build/man
+	@echo "the manual pages are in build/man: man -l build/man/pyoci.1"
+
+completions: $(VENV)/.installed
+	@$(VENV)/bin/python -m pyoci.cli.completions build/completions
+	@echo "the completions for bash, zsh and fish are in build/completions"
 
 hello: all
 	@examples/hello
@@ -47,6 +55,7 @@ bench: debian-test all
 	@$(VENV)/bin/python bench/lifecycle.py
 	@$(VENV)/bin/python bench/mounts.py
 	@$(VENV)/bin/python bench/joining.py
+	@$(VENV)/bin/python bench/exec.py
 
 clean:
 	rm -rf $(VENV) build pyoci/pyoci-init pyoci/*.so pyoci/plan/steps.py pyoci/spec/_validator.py

@@ -20,6 +20,7 @@ INIT_SOURCES = [
     "init.c",
     "plan.c",
     "conversation.c",
+    "trace.c",
     "descriptors.c",
     "cgroups.c",
     "namespaces.c",

@@ -44,7 +44,8 @@ bool go_ahead(int socket)
 	return length == 1 && answer == 'g';
 }
 
-int receive_descriptor(int socket)
+/* *descriptor is what came along, or -1. */
+static bool go_ahead_with(int socket, int *descriptor)
 {
 	char answer = 0;
 	struct iovec part = { &answer, 1 };
@@ -56,21 +57,29 @@ int receive_descriptor(int socket)
 		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)
 	};
 	struct cmsghdr *cmsg;
-	int descriptor;
 	ssize_t length;
 
+	*descriptor = -1;
 	do
 		length = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
 	while (length < 0 && errno == EINTR);
-	/* The host side says nothing if it has failed: it knows better than we what to tell. */
 	if (length != 1 || answer != 'g')
-		_exit(125);
+		return false;
 	cmsg = CMSG_FIRSTHDR(&header);
-	if (cmsg == NULL || cmsg->cmsg_type != SCM_RIGHTS || cmsg->cmsg_len != CMSG_LEN(sizeof(int))) {
+	if (cmsg != NULL && cmsg->cmsg_type == SCM_RIGHTS && cmsg->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(descriptor, CMSG_DATA(cmsg), sizeof(int));
+	return true;
+}
+
+int receive_descriptor(int socket)
+{
+	int descriptor;
+
+	/* The host side says nothing if it has failed: it knows better than we what to tell. */
+	if (!go_ahead_with(socket, &descriptor))
+		_exit(125);
+	if (descriptor < 0)
 		errno = EMFILE;
-		return -1;
-	}
-	memcpy(&descriptor, CMSG_DATA(cmsg), sizeof(int));
 	return descriptor;
 }
 
@@ -154,19 +163,25 @@ static void obey_signals(void)
 int step_wait_start(struct init *init, const struct step *step)
 {
 	struct message starting = { MESSAGE_STARTING, step->number, 0, 0 };
-	int listener = slot(init, step->args[0].f);
+	int listener = slot(init, step->args[0].f), memory;
 
+	trace_stop(init);
 	obey_signals();
 	for (;;) {
 		int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
+		memory = -1;
 		if (connection < 0 && errno != EINTR && errno != ECONNABORTED)
 			return step_failed(init, "accept4", "the start socket");
 		/* `state` connects only to see whether we listen, and hangs up. */
-		if (connection >= 0 && go_ahead(connection) && send_message(connection, &starting, init, "") == 0) {
+		if (connection >= 0 && go_ahead_with(connection, &memory) && send_message(connection, &starting, init, "") == 0) {
 			init->conversation = connection;
+			if (memory >= 0)
+				trace_into(init, memory);
 			return 0;
 		}
+		if (memory >= 0)
+			close(memory);
 		if (connection >= 0)
 			close(connection);
 	}

@@ -95,6 +95,8 @@ int main(int argc, char **argv)
 	init.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	while (plan_next(&init.plan, &step)) {
+		if (init.trace)
+			trace_begin_of(&init, &step);
 		if (execute_step(&init, &step) == 0)
 			continue;
 		report_failure(&init, &step);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plan.h"
+#include "trace.h"
 
 #include <sys/types.h>
 
@@ -49,6 +50,8 @@ struct init {
 	mode_t umask;	    /* the program's: its own, or the caller's */
 	bool umask_taken;
 	bool directory_changed;
+	struct trace_record *trace, *trace_end; /* where steps are noted, null if they aren't: trace.c */
+	size_t traced;
 	/* The failure of the current step. */
 	int error;
 	uint32_t value;

@@ -24,11 +24,22 @@ int open_mount_target(struct init *init, const char *path, uint32_t flags, bool 
 	return target < 0 ? step_failed(init, "openat2", path) : target;
 }
 
+static bool is_directory_and_file(int tree, int target)
+{
+	struct stat source, there;
+
+	return fstat(tree, &source) == 0 && fstat(target, &there) == 0 &&
+	       S_ISDIR(source.st_mode) != S_ISDIR(there.st_mode);
+}
+
 int attach(struct init *init, int tree, int target, const char *subject)
 {
-	if (sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
-		return step_failed(init, "move_mount", subject);
-	return 0;
+	if (sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0)
+		return 0;
+	/* mount(2) said ENOTDIR for this, and move_mount says EINVAL as for much else. */
+	if (errno == EINVAL)
+		errno = is_directory_and_file(tree, target) ? ENOTDIR : EINVAL;
+	return step_failed(init, "move_mount", subject);
 }
 
 static const struct {

@@ -26,6 +26,8 @@ def main(argv: "list[str]") -> int:
         if given["version"] or given["help"] or invocation.command is None:
             return _inform(invocation)
         log.check()
+        if given["trace"]:
+            return _traced(invocation, log)
         from pyoci.cli import commands
 
         return commands.dispatch(invocation, log)
@@ -49,6 +51,20 @@ def _fill_closed_descriptors() -> None:
         posix.set_inheritable(fd, True)
         fd = posix.open("/dev/null", posix.O_RDWR)
     posix.close(fd)
+
+
+def _traced(invocation: "Invocation", log: "Log") -> int:
+    from pyoci.trace import Trace
+
+    assert invocation.command is not None
+    title = f"{invocation.command.name} {(invocation.arguments or [''])[0] or ''}".strip()
+    trace = invocation.trace = Trace(invocation.globals["trace"], title)
+    try:
+        from pyoci.cli import commands
+
+        return commands.dispatch(invocation, log)
+    finally:
+        trace.end(log)
 
 
 def _inform(invocation: "Invocation") -> int:
@@ -85,6 +101,7 @@ def console_script() -> None:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.cli.options import Invocation
+    from pyoci.log import Log
 
 if __name__ == "__main__":
     # This file's path may be relative, and nothing of ours can be imported yet.

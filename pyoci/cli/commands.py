@@ -3,16 +3,18 @@
 import posix
 
 from pyoci.container import store
-from pyoci.errors import Error
+from pyoci.errors import ConfigError, Error
 from pyoci.paths import absolute, is_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
+    from pyoci.api import Container
     from pyoci.cli.options import Invocation
-    from pyoci.container.create import Request
     from pyoci.log import Log
+    from pyoci.spec.bundle import Bundle
 
 
 def dispatch(invocation: "Invocation", log: "Log") -> int:
@@ -24,7 +26,12 @@ def dispatch(invocation: "Invocation", log: "Log") -> int:
     command = invocation.command
     assert command is not None and command.function is not None
     function: "Callable[[Invocation, Log], int]" = globals()[command.function]
-    return function(invocation, log)
+    try:
+        return function(invocation, log)
+    except ConfigError as error:
+        if command.name != "check":
+            error.shorten()
+        raise
 
 
 def _refuse_what_is_missing(invocation: "Invocation") -> None:
@@ -49,74 +56,63 @@ def _manager(invocation: "Invocation") -> str:
 
 def create_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci create"""
-    from pyoci.container.create import create
+    from pyoci.api import Container
 
-    create(_request(invocation, log))
+    bundle = _bundle(invocation)
+    Container.create(
+        _id(invocation), bundle, _root(invocation), warn=log.warn, **_options(invocation, bundle)
+    )
     return 0
 
 
 def run_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci run"""
+    from pyoci.container.create import Request
     from pyoci.container.run import run
 
-    flags = invocation.flags
-    request = _request(invocation, log)
+    flags, bundle = invocation.flags, _bundle(invocation)
+    request = Request(_root(invocation), _id(invocation), bundle, log.warn, **_options(invocation, bundle))
     return run(request, detach=flags["detach"], keep=flags["keep"], subreaper=not flags["no-subreaper"])
 
 
 def start_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci start"""
-    from pyoci.container.start import start
-
-    start(_locked(invocation), log.warn)
+    _container(invocation, log).start(trace=invocation.trace)
     return 0
 
 
 def state_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci state"""
-    from pyoci.container.status import describe
     from pyoci.jsontext import pretty
 
-    output(pretty(describe(_find(invocation))) + "\n")
+    output(pretty(_container(invocation, log).state()) + "\n")
     return 0
 
 
 def kill_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci kill"""
-    from pyoci.container.kill import kill, parse_signal
+    from pyoci.container.kill import parse_signal
 
     signal = parse_signal(invocation.arguments[1] or "TERM")
     everything = invocation.flags["all"]
-    if invocation.flags["regex"]:
-        return _for_each(
-            invocation,
-            log,
-            lambda name: kill(store.find(_root(invocation), name), signal, everything=everything),
-        )
-    kill(_find(invocation), signal, everything=everything)
-    return 0
+    return _for_each(invocation, log, lambda container: container.kill(signal, everything=everything))
 
 
 def delete_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci delete"""
-    from pyoci.container.delete import delete, take
-
     force = invocation.flags["force"]
-
-    def delete_one(container_id: str) -> None:
-        entry = take(_root(invocation), container_id, force=force)
-        if entry:
-            delete(entry, force=force, warn=log.warn)
-
-    if invocation.flags["regex"]:
-        return _for_each(invocation, log, delete_one)
-    delete_one(_id(invocation))
-    return 0
+    return _for_each(invocation, log, lambda container: container.delete(force=force))
 
 
-def _for_each(invocation: "Invocation", log: "Log", act: "Callable[[str], None]") -> int:
-    """Do it with every container whose id the expression finds; what fails doesn't keep it from the others."""
+def _for_each(invocation: "Invocation", log: "Log", act: "Callable[[Container], None]") -> int:
+    """Do it with the container; with --regex with every one whose id the expression finds: what fails doesn't keep it from
+    the others."""
+    if not invocation.flags["regex"]:
+        act(_container(invocation, log))
+        return 0
     import re
+
+    from pyoci.api import Container
 
     try:
         pattern = re.compile(_id(invocation))
@@ -126,7 +122,7 @@ def _for_each(invocation: "Invocation", log: "Log", act: "Callable[[str], None]"
     for container_id in store.list_ids(_root(invocation)):
         if pattern.search(container_id):
             try:
-                act(container_id)
+                act(Container(container_id, _root(invocation), warn=log.warn))
             except Error as error:
                 log.error(error)
                 failures = 1
@@ -139,7 +135,7 @@ def exec_command(invocation: "Invocation", log: "Log") -> int:
 
     words = [word for word in invocation.arguments[1:] if word is not None]
     try:
-        return run(_find(invocation), invocation.flags, words, log.warn)
+        return run(_container(invocation, log), _find(invocation), invocation.flags, words, invocation.trace)
     except Error as error:
         # So that an engine can tell it from the program's own status, as with runc.
         error.exit_code = 255
@@ -198,18 +194,13 @@ def restore_command(invocation: "Invocation", log: "Log") -> int:
 
 def pause_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci pause"""
-    from pyoci.container.pause import pause
-
-    pause(_locked(invocation, shared=True))
+    _container(invocation, log).pause()
     return 0
 
 
 def resume_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci resume"""
-    from pyoci.container.pause import resume
-
-    # Shared: an `exec --ignore-paused` keeps the container until it is resumed.
-    resume(_locked(invocation, shared=True))
+    _container(invocation, log).resume()
     return 0
 
 
@@ -244,7 +235,7 @@ def update_command(invocation: "Invocation", log: "Log") -> int:
     if file and resources:
         raise Error("update: --resources can't be given together with other limits")
     schemas = update.schemas_from_flags(invocation.flags)
-    update.update(_locked(invocation), update.from_file(file) if file else resources, schemas)
+    _container(invocation, log).update(update.from_file(file) if file else resources, schemas)
     return 0
 
 
@@ -277,22 +268,22 @@ def check_command(invocation: "Invocation", log: "Log") -> int:
 
 def plan_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci plan"""
-    from pyoci.container.create import Request, located, prepare
+    from pyoci.api import compile_plan
     from pyoci.plan import show
     from pyoci.spec.bundle import load
 
     bundle = load(invocation.arguments[0] or ".")
-    with located(bundle):
-        name = _id_like(bundle.path.rpartition("/")[2])
-        request = Request("/", name, bundle, log.warn, manager=_manager(invocation))
-        _, plan, _ = prepare(request, cache=False)
+    plan = compile_plan(bundle, warn=log.warn, manager=_manager(invocation))
     output(show.as_json(plan) if invocation.flags["json"] else show.as_text(plan))
     return 0
 
 
-def _id_like(name: str) -> str:
-    """An id for a container that isn't made."""
-    return "".join(char for char in name if char in store.ID_CHARACTERS).strip(".") or "container"
+def trace_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci trace"""
+    from pyoci.cli import timeline
+
+    output(timeline.show(_id(invocation)))
+    return 0
 
 
 def features_command(invocation: "Invocation", log: "Log") -> int:
@@ -337,13 +328,19 @@ def _id(invocation: "Invocation") -> str:
     return container_id
 
 
+def _container(invocation: "Invocation", log: "Log") -> "Container":
+    from pyoci.api import Container
+
+    return Container(_id(invocation), _root(invocation), warn=log.warn)
+
+
 def _find(invocation: "Invocation") -> store.Entry:
     return store.find(_root(invocation), _id(invocation))
 
 
-def _locked(invocation: "Invocation", *, shared: bool = False) -> store.Entry:
+def _locked(invocation: "Invocation") -> store.Entry:
     entry = _find(invocation)
-    entry.lock(shared=shared)
+    entry.lock()
     entry.load()
     return entry
 
@@ -357,10 +354,15 @@ def sender_to(path: "str | None", what: str = "terminal") -> "Callable[[int], No
     return sender(path, what=what, closes=what == "terminal")
 
 
-def _request(invocation: "Invocation", log: "Log") -> "Request":
-    from pyoci.annotations import PIDFD_RECEIVER
-    from pyoci.container.create import Request
+def _bundle(invocation: "Invocation") -> "Bundle":
     from pyoci.spec.bundle import load
+
+    return load(invocation.flags["bundle"], invocation.flags["config"])
+
+
+def _options(invocation: "Invocation", bundle: "Bundle") -> "dict[str, Any]":
+    """What `create` and `run` ask for beside the bundle; `Request` has their meaning."""
+    from pyoci.annotations import PIDFD_RECEIVER
 
     flags = invocation.flags
     descriptors, environment = 0, list[str]()
@@ -368,24 +370,20 @@ def _request(invocation: "Invocation", log: "Log") -> "Request":
         from pyoci.container.activation import inherited
 
         descriptors, environment = inherited()
-    bundle = load(flags["bundle"], flags["config"])
     annotations = bundle.config.get("annotations") or {}
     console = sender_to(flags["console-socket"])
     if console and not (bundle.config.get("process") or {}).get("terminal"):
         raise Error("--console-socket is given, but process.terminal is not true")
-    return Request(
-        _root(invocation),
-        _id(invocation),
-        bundle,
-        log.warn,
-        pid_file=flags["pid-file"],
-        console=console,
-        pidfd=sender_to(flags["pidfd-socket"] or annotations.get(PIDFD_RECEIVER), "pidfd"),
-        no_pivot=flags["no-pivot"],
-        preserve_fds=descriptors + flags["preserve-fds"],
-        environment=environment,
-        notify=bool(posix.environ.get(b"NOTIFY_SOCKET")),
-        new_keyring=not flags["no-new-keyring"],
-        manager=_manager(invocation),
-        rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
-    )
+    return {
+        "pid_file": flags["pid-file"],
+        "console": console,
+        "pidfd": sender_to(flags["pidfd-socket"] or annotations.get(PIDFD_RECEIVER), "pidfd"),
+        "no_pivot": flags["no-pivot"],
+        "preserve_fds": descriptors + flags["preserve-fds"],
+        "environment": environment,
+        "notify": bool(posix.environ.get(b"NOTIFY_SOCKET")),
+        "new_keyring": not flags["no-new-keyring"],
+        "manager": _manager(invocation),
+        "rootless": {"true": True, "false": False}.get(invocation.globals["rootless"]),
+        "trace": invocation.trace,
+    }

@@ -5,7 +5,6 @@ import posix
 
 from pyoci.cli.commands import sender_to
 from pyoci.container import exec_process
-from pyoci.container.exec import Request, execute
 from pyoci.errors import Error
 
 TYPE_CHECKING = False
@@ -13,8 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyoci.api import Container
     from pyoci.container.console import Relay
     from pyoci.container.store import Entry
+    from pyoci.trace import Trace
 
 # Flags that say what --process says too.
 OF_PROCESS = (
@@ -22,33 +23,42 @@ OF_PROCESS = (
 )
 
 
-def run(entry: "Entry", flags: "dict[str, Any]", words: "list[str]", warn: "Callable[[str], None]") -> int:
+def run(
+    container: "Container",
+    entry: "Entry",
+    flags: "dict[str, Any]",
+    words: "list[str]",
+    trace: "Trace | None" = None,
+) -> int:
     """Run it; the exit status.
 
     Arguments:
+        entry: the container's.
         words: the program and its arguments.
+        trace: takes down how long everything takes, or None.
 
     Raises Error.
     """
     process = _process(entry, flags, words)
     console, relay = _console(process, flags)
-    request = Request(
-        process,
-        warn,
-        name=flags["process"] or "exec",
-        pid_file=flags["pid-file"],
-        console=console,
-        pidfd=sender_to(flags["pidfd-socket"], "pidfd"),
-        preserve_fds=flags["preserve-fds"],
-        cgroups=flags["cgroup"],
-        ignore_paused=flags["ignore-paused"],
-    )
+
+    def start() -> int:
+        return container.exec(
+            process,
+            name=flags["process"] or "exec",
+            pid_file=flags["pid-file"],
+            console=console,
+            pidfd=sender_to(flags["pidfd-socket"], "pidfd"),
+            preserve_fds=flags["preserve-fds"],
+            cgroups=flags["cgroup"],
+            ignore_paused=flags["ignore-paused"],
+            trace=trace,
+        ).pid
+
     if flags["detach"]:
-        entry.lock(shared=True)
-        entry.load()
-        execute(entry, request)
+        start()
         return 0
-    return _foreground(entry, request, relay)
+    return _foreground(start, relay)
 
 
 def _process(entry: "Entry", flags: "dict[str, Any]", words: "list[str]") -> "dict[str, Any]":
@@ -56,10 +66,11 @@ def _process(entry: "Entry", flags: "dict[str, Any]", words: "list[str]") -> "di
         if not words:
             raise Error("exec needs a program to run, or --process")
         return exec_process.from_flags(entry, flags, words)
-    both = [name for name in OF_PROCESS if flags[name]]
+    process = exec_process.from_file(flags["process"])
+    # conmon gives --tty with a process that says the same.
+    both = [name for name in OF_PROCESS if flags[name] and not (name == "tty" and process.get("terminal"))]
     if both:
         raise Error(f"exec: --{both[0]} can't be given together with --process, which says that")
-    process = exec_process.from_file(flags["process"])
     if words:
         process["args"] = words
     return process
@@ -84,18 +95,13 @@ def _console(process: "dict[str, Any]", flags: "dict[str, Any]") -> "tuple[Any, 
     return take, relay
 
 
-def _foreground(entry: "Entry", request: Request, relay: "Relay | None") -> int:
+def _foreground(start: "Callable[[], int]", relay: "Relay | None") -> int:
     from pyoci.container.foreground import catch_signals, wait
 
     gc.enable()
     wakeup = catch_signals()
-    entry.lock(shared=True)
-    entry.load()
     try:
-        pid = execute(entry, request)
-        # It may run for long, and the container may be deleted meanwhile.
-        entry.unlock()
-        return wait(pid, wakeup, relay)
+        return wait(start(), wakeup, relay)
     finally:
         if relay:
             relay.end()

@@ -5,11 +5,13 @@ No argparse: importing it costs more than a whole `state`. Flags are read as Go'
 read them, since that is what engines were written for: one dash or two, `--flag value` or `--flag=value`.
 """
 
-from pyoci.errors import Error
+from pyoci.errors import NEEDS_ARGUMENT, Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyoci.trace import Trace
 
 # What a flag's value is. BOOLEAN needs no value; LIST may be given several times.
 BOOLEAN, TEXT, NUMBER, CHOICE, LIST = "boolean", "text", "number", "choice", "list"
@@ -109,6 +111,7 @@ GLOBAL_FLAGS = (
         choices=("error", "warning", "info", "debug"),
     ),
     Flag("debug", "the same as --log-level debug"),
+    Flag("trace", "add how long everything takes to this file; `trace` shows it", "FILE"),
     Flag("systemd-cgroup", "the same as --cgroup-manager systemd"),
     Flag(
         "cgroup-manager",
@@ -226,10 +229,10 @@ COMMANDS = (
         Flag("detach", "don't wait for its end", short="d"),
         Flag("tty", "give it a terminal", short="t"),
         Flag("cwd", "its working directory", "DIR"),
-        Flag("env", "a variable, NAME=VALUE; may be repeated", "VARIABLE", short="e", kind=LIST),
+        Flag("env", "a variable, NAME=VALUE", "VARIABLE", short="e", kind=LIST),
         Flag("user", "its user, and group, by their numbers", "UID[:GID]", short="u"),
-        Flag("additional-gids", "another group; may be repeated", "GID", short="g", kind=LIST),
-        Flag("cap", "another capability; may be repeated", "CAP_NAME", short="c", kind=LIST),
+        Flag("additional-gids", "another group", "GID", short="g", kind=LIST),
+        Flag("cap", "another capability", "CAP_NAME", short="c", kind=LIST),
         Flag("no-new-privs", "it gains no privileges by what it executes"),
         Flag("process-label", "its SELinux label", "LABEL"),
         Flag("apparmor", "its AppArmor profile", "PROFILE"),
@@ -330,6 +333,7 @@ COMMANDS = (
         "[BUNDLE]",
         Flag("json", "as JSON"),
     ),
+    Command("trace", "show what --trace has written as a table with bars", "FILE"),
     Command("features", "print what this pyoci supports as JSON", ""),
     Command("help", "show help for a command", "[COMMAND]"),
 )
@@ -343,6 +347,7 @@ class Invocation:
         command: None if only help or the version was asked for.
         flags: the command's flags by name.
         arguments: the positionals, as many as the command names; None for one left out.
+        trace: takes down how long everything takes (--trace), or None.
     """
 
     def __init__(self) -> None:
@@ -350,6 +355,7 @@ class Invocation:
         self.command: Command | None = None
         self.flags: "dict[str, Any]" = {}
         self.arguments: "list[str | None]" = []
+        self.trace: "Trace | None" = None
 
 
 def parse(
@@ -376,10 +382,11 @@ def parse(
     result.command = command = find(argv[i], commands)
     result.flags = _defaults(command.flags)
     positionals = _read_command(argv, i + 1, command, result, commands)
+    if command.function is None:
+        # Even its help: podman asks by `checkpoint --help` whether it is there.
+        raise Error(f"{command.name} is not supported yet by this version of pyoci")
     if given["help"]:
         return result
-    if command.function is None:
-        raise Error(f"{command.name} is not supported yet by this version of pyoci")
     result.arguments = _check_positionals(command, positionals)
     return result
 
@@ -458,8 +465,7 @@ def _read_flag(
     i += 1
     if not equals and flag.kind is not BOOLEAN:
         if i == len(argv):
-            # podman looks for these words to learn which flags there are.
-            raise Error(f"flag needs an argument: --{flag.name} {flag.metavar}")
+            raise Error(f"{NEEDS_ARGUMENT}: --{flag.name} {flag.metavar}")
         text = argv[i]
         i += 1
     value = _VALUES[flag.kind](flag, text if equals or flag.kind is not BOOLEAN else "true")
@@ -487,7 +493,7 @@ def _unknown_flag(
     else:
         message = f"unknown flag: {_quoted(typed)}"
         hint = "`pyoci help` lists the flags"
-        owners = [owner.name for owner in commands if _find_flag(typed, owner.flags)]
+        owners = [owner.name for owner in commands if owner.function and _find_flag(typed, owner.flags)]
         if owners:
             return Error(
                 message, hint=f"it is a flag of {', '.join(owners)}, and goes after the command's name"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyoci.container.trees import Trees
     from pyoci.plan.plan import Plan, Slot
     from pyoci.spec.bundle import Bundle
+    from pyoci.trace import Trace
 
 SIGKILL = 9  # the signal module imports enum
 INIT = absolute(__file__ + "/../..") + "/pyoci-init"
@@ -49,6 +50,7 @@ class Request:
         notify: the program gets a socket for sd_notify(3).
         resctrl: where the resctrl filesystem is mounted; None looks for it.
         manager: what makes the cgroups, of `cgroups.MANAGERS`.
+        trace: takes down how long everything takes, or None.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Request:
         notify: bool = False,
         resctrl: str | None = None,
         manager: str = "cgroupfs",
+        trace: "Trace | None" = None,
     ) -> None:
         self.root = root
         self.id = store.check_id(container_id)
@@ -85,6 +88,7 @@ class Request:
         self.notify = notify
         self.resctrl = resctrl
         self.manager = manager
+        self.trace = trace
 
 
 def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan, Cgroups]":
@@ -119,10 +123,12 @@ def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan
         cgroup_path=groups.path,
         cgroup_files=() if groups.joins_late else groups.join_files(),
         joins_late=groups.joins_late,
+        shown_cgroups=None if groups.groups else _shown_without_own(facts),
         seccomp=seccomp,
         no_pivot=request.no_pivot,
         preserved=request.preserve_fds,
         new_keyring=request.new_keyring,
+        trace=request.trace is not None,
     )
     return context, compile_plan(context), groups
 
@@ -165,6 +171,12 @@ def _open_unit(facts: host.Host, request: Request) -> "Cgroups":
         user=facts.rootless,
         memory=f"{request.root}/{store.SYSTEMD_MEMORY}",
     )
+
+
+def _shown_without_own(facts: host.Host) -> "dict[str, str]":
+    from pyoci.cgroups.unprivileged import callers_directories
+
+    return callers_directories(facts.layout)
 
 
 def create(request: Request) -> "store.Entry":
@@ -320,6 +332,8 @@ class Birth:
         self.conversation, theirs = conversation.pair()
         listener = conversation.listen(self.entry.start_socket)
         made = {"plan": self._plan_file(), "conversation": theirs.fileno(), "start": listener.fileno()}
+        if self.request.trace:
+            made["trace"] = self.request.trace.memory(self.plan)
         slots = [made[slot.name] if slot.name in made else self._open(slot) for slot in self.plan.slots]
         config = self.context.config
         changes = config.get("hostname") or config.get("domainname") or self.context.linux.get("sysctl")

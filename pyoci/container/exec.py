@@ -8,7 +8,7 @@ from pyoci.container import conversation, store
 from pyoci.container.identity import is_alive
 from pyoci.container.init import Init
 from pyoci.container.status import CREATED, RUNNING, is_paused, status
-from pyoci.errors import ConfigError, Error
+from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, not_running
 from pyoci.paths import absolute
 from pyoci.plan.compile import Compilation
 from pyoci.plan.exec import compile_exec
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pyoci.container.store import Entry
     from pyoci.plan.plan import Plan
+    from pyoci.trace import Trace
 
 SIGKILL = 9
 
@@ -39,6 +40,7 @@ class Request:
         cgroups: sub-cgroups, "PATH" or "CONTROLLER:PATH", below the container's.
         ignore_paused: wait for `resume` instead of refusing.
         new_keyring: join the container's session keyring.
+        trace: takes down how long everything takes, or None.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Request:
         cgroups: "Sequence[str]" = (),
         ignore_paused: bool = False,
         new_keyring: bool = True,
+        trace: "Trace | None" = None,
     ) -> None:
         self.process = process
         self.name = name
@@ -65,6 +68,7 @@ class Request:
         self.cgroups = cgroups
         self.ignore_paused = ignore_paused
         self.new_keyring = new_keyring
+        self.trace = trace
 
 
 def execute(entry: "Entry", request: Request) -> int:
@@ -93,7 +97,7 @@ def execute(entry: "Entry", request: Request) -> int:
 def _check(entry: "Entry", request: Request) -> None:
     now = status(entry, ours=True)
     if now not in (CREATED, RUNNING):
-        raise Error(f'cannot exec in container "{entry.id}": container not running (it is {now})')
+        raise not_running("exec in", entry.id, f"it is {now}")
     if is_paused(entry) and not request.ignore_paused:
         raise Error(
             f'cannot exec in container "{entry.id}": cannot exec in a paused container',
@@ -148,6 +152,7 @@ class Joining:
             seccomp=seccomp,
             preserved=self.request.preserve_fds,
             new_keyring=self.request.new_keyring,
+            trace=self.request.trace is not None,
         )
 
     def _cgroup_directories(self) -> "list[tuple[tree.Group, str]]":
@@ -181,9 +186,11 @@ class Joining:
     def _spawn(self) -> None:
         target = self._keep(posix.pidfd_open(self.target))
         made = {"container": target, "root": self._open(f"/proc/{self.target}/root")}
+        if self.request.trace:
+            made["trace"] = self.request.trace.memory(self.plan)
         # Only now is it sure that all of these are the container's: its pid was not another's meanwhile.
         if not is_alive(self.target, self.entry.state["start_time"]):
-            raise Error(f'cannot exec in container "{self.entry.id}": container not running')
+            raise not_running("exec in", self.entry.id, NO_SUCH_PROCESS)
         try:
             self._start(made)
         except shim.SpawnError as error:

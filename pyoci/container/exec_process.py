@@ -45,14 +45,20 @@ def from_file(name: str) -> "Process":
     return process
 
 
-def from_flags(entry: "Entry", flags: "dict[str, Any]", args: "list[str]") -> "Process":
-    """The container's process with other args, and what else the flags change. Raises Error or ConfigError."""
+def like_the_containers(entry: "Entry", args: "list[str]") -> "Process":
+    """The container's process with other args, and without a terminal. Raises Error."""
     config = store.read_config(entry)
     # A container without a process of its own has no defaults.
     process: "Process" = dict(config.get("process") or {"user": {"uid": 0, "gid": 0}, "cwd": "/"})
     for leftover in ("terminal", "consoleSize"):
         process.pop(leftover, None)
     process["args"] = args
+    return process
+
+
+def from_flags(entry: "Entry", flags: "dict[str, Any]", args: "list[str]") -> "Process":
+    """The container's process with other args, and what else the flags change. Raises Error or ConfigError."""
+    process = like_the_containers(entry, args)
     for flag, name in (("cwd", "cwd"), ("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
         if flags[flag] is not None:
             process[name] = flags[flag]

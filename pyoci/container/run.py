@@ -40,7 +40,7 @@ def run(request: "Request", *, detach: bool, keep: bool, subreaper: bool = True)
         entry.load()
         if relay:
             relay.begin()
-        proxy = start(entry, request.warn, wait=detach)
+        proxy = start(entry, request.warn, wait=detach, trace=request.trace)
         if detach:
             return 0
         assert wakeup is not None

@@ -14,19 +14,23 @@ if TYPE_CHECKING:
 
     from pyoci.container.notify import Proxy
     from pyoci.container.store import Entry
+    from pyoci.trace import Trace
 
 
 class HookError(ConfigError):
     """A startContainer hook failed."""
 
 
-def start(entry: "Entry", warn: "Callable[[str], None]", *, wait: bool = True) -> "Proxy | None":
+def start(
+    entry: "Entry", warn: "Callable[[str], None]", *, wait: bool = True, trace: "Trace | None" = None
+) -> "Proxy | None":
     """Start it.
 
     Arguments:
         entry: locked.
         warn: where warnings go.
         wait: if the program tells a service manager when it is ready (NOTIFY_SOCKET), wait for that.
+        trace: takes down how long everything takes, or None.
 
     Returns what passes the program's messages on to the manager, to be polled; None if there is none.
 
@@ -40,7 +44,7 @@ def start(entry: "Entry", warn: "Callable[[str], None]", *, wait: bool = True) -
         raise Error(f'cannot start container "{entry.id}": its config.json has no process')
     proxy = _proxy(entry)
     try:
-        _let_go(entry)
+        _let_go(entry, trace)
     except HookError:
         # runtime.md, "Lifecycle", step 7: after a hook's failure the container is destroyed.
         delete(entry, force=True, warn=warn)
@@ -60,14 +64,14 @@ def _proxy(entry: "Entry") -> "Proxy | None":
     return Proxy(entry)
 
 
-def _let_go(entry: "Entry") -> None:
+def _let_go(entry: "Entry", trace: "Trace | None") -> None:
     """Say "go", and listen until the program has taken the init's place: its end of the connection closes by that."""
     try:
         connection = conversation.connect(entry.start_socket)
     except OSError as error:
         raise Error(f'cannot start container "{entry.id}": {error.strerror}') from None
     try:
-        conversation.go_ahead(connection)
+        conversation.go_ahead(connection, trace.memory() if trace else None)
         message = conversation.receive(connection)
         if message is None:
             raise Error(f'cannot start container "{entry.id}": its init ended')

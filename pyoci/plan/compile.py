@@ -31,11 +31,13 @@ class Compilation:
         cgroup_path: where it lies below each hierarchy.
         cgroup_files: the `tasks` files that it joins by.
         joins_late: the host side puts it into its cgroups instead, and may take its time until they are needed.
+        shown_cgroups: its directory in the hierarchy with that mount point, where it isn't at cgroup_path.
         seccomp: the compiled filter, if the config has one.
         no_pivot: leave the host's root by chroot(2), not pivot_root(2).
         preserved: how many descriptors from 3 up the program gets.
         new_keyring: make a session keyring for the container.
         inside: the init is in the container already, so the host side has to open all that lies on the host.
+        trace: the init notes when each step begins.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Compilation:
         cgroup_path: str = "/",
         cgroup_files: "list[str] | tuple[str, ...]" = (),
         joins_late: bool = False,
+        shown_cgroups: "dict[str, str] | None" = None,
         seccomp: "Filter | None" = None,
         no_pivot: bool = False,
         preserved: int = 0,
         new_keyring: bool = True,
         inside: bool = False,
+        trace: bool = False,
     ) -> None:
         self.config = config
         self.host = host
@@ -61,11 +65,13 @@ class Compilation:
         self.cgroup_path = cgroup_path
         self.cgroup_files = cgroup_files
         self.joins_late = joins_late
+        self.shown_cgroups = shown_cgroups or {}
         self.seccomp = seccomp
         self.no_pivot = no_pivot
         self.preserved = preserved
         self.new_keyring = new_keyring
         self.inside = inside
+        self.trace = trace
         self.process: "dict[str, Any] | None" = config.get("process")
         self.linux: "dict[str, Any]" = config.get("linux") or {}
         self.namespaces = namespaces.read(config)
@@ -93,7 +99,7 @@ def compile_plan(context: Compilation) -> Plan:
 
     Raises ConfigError for what this host can't do.
     """
-    plan = Plan(context.preserved)
+    plan = new_plan(context)
     process.check_labels(context, plan)
     namespaces.compile_birth(context, plan)
     start = plan.slot("start")
@@ -137,6 +143,14 @@ def compile_plan(context: Compilation) -> Plan:
     process.compile_labels(context, plan)
     process.compile_filter(context, plan, sets)
     process.compile_program(context, plan)
+    return plan
+
+
+def new_plan(context: Compilation) -> Plan:
+    """A plan that does nothing yet, but tells when it does what if it is to be traced."""
+    plan = Plan(context.preserved)
+    if context.trace:
+        plan.add("trace", "", plan.slot("trace"))
     return plan
 
 

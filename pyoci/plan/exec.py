@@ -1,12 +1,12 @@
 """A process that joins a container -> a plan: the same story as a container's, without what is there already."""
 
 from pyoci.plan import devices, namespaces, process
-from pyoci.plan.compile import KEEP_REPORTING
-from pyoci.plan.plan import Plan
+from pyoci.plan.compile import KEEP_REPORTING, new_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.plan.compile import Compilation
+    from pyoci.plan.plan import Plan
 
 # csrc/init.h
 CONVERSATION = 1
@@ -14,7 +14,7 @@ CONVERSATION = 1
 ALL_CPUS = 1 << 13
 
 
-def compile_exec(context: "Compilation", entered: int) -> Plan:
+def compile_exec(context: "Compilation", entered: int) -> "Plan":
     """The steps from the host side into the container, and to the program.
 
     Arguments:
@@ -23,7 +23,7 @@ def compile_exec(context: "Compilation", entered: int) -> Plan:
 
     Raises ConfigError for what this host can't do.
     """
-    plan = Plan(context.preserved)
+    plan = new_plan(context)
     process.check_labels(context, plan)
     target, root = plan.slot("container"), plan.slot("root")
     for path in context.cgroup_files:
@@ -55,7 +55,7 @@ def compile_exec(context: "Compilation", entered: int) -> Plan:
     return plan
 
 
-def _compile_affinity(context: "Compilation", plan: Plan) -> None:
+def _compile_affinity(context: "Compilation", plan: "Plan") -> None:
     """process.execCPUAffinity.final; the caller's own CPUs are none of the container's business."""
     from pyoci.plan.scheduling import node_mask
 

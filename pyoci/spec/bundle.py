@@ -38,6 +38,11 @@ class Bundle:
         self.raw = raw
         self.name = name
 
+    @staticmethod
+    def load(path: str, config_path: "str | None" = None) -> "Bundle":
+        """Read and check one; see `load`."""
+        return load(path, config_path)
+
 
 def load(bundle_path: str, config_path: "str | None" = None) -> Bundle:
     """Read the bundle's config.json and check it.
