@@ -15,7 +15,18 @@ from .runtime import Runtime
 from .test_mounts import refused
 
 MAPPING = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+
 # Each with a value that no host begins with.
+def file(key: str) -> Path:
+    return Path("/proc/sys") / key.replace(".", "/")
+
+
+def other(key: str) -> str:
+    """Another value than the host's, of a switch."""
+    return "0" if file(key).exists() and file(key).read_text().strip() == "1" else "1"
+
+
 PARAMETERS = {
     "kernel.msgmax": "4097",
     "kernel.msgmnb": "16385",
@@ -29,17 +40,13 @@ PARAMETERS = {
     "fs.mqueue.msg_max": "11",
     "fs.mqueue.msgsize_max": "8193",
     "net.core.somaxconn": "77",
-    "net.ipv4.ip_forward": "1",
+    "net.ipv4.ip_forward": other("net.ipv4.ip_forward"),
     "net.ipv4.ip_local_port_range": "20000\t20100",
     "net.ipv4.ping_group_range": "5\t6",
-    "net.ipv4.conf.lo.forwarding": "1",
+    "net.ipv4.conf.lo.forwarding": other("net.ipv4.conf.lo.forwarding"),
     "net.ipv6.conf.all.disable_ipv6": "1",
     "net.unix.max_dgram_qlen": "33",
 }
-
-
-def file(key: str) -> Path:
-    return Path("/proc/sys") / key.replace(".", "/")
 
 
 def need(key: str) -> None:
@@ -112,9 +119,15 @@ def test_a_name_may_have_a_dot_in_it(runtime: Runtime, bundle: MakeBundle, key: 
             != 0
         ):
             pytest.skip("no veth device can be made here")
-        linux = {"namespaces": namespaces(network=f"/proc/{pid}/ns/net"), "sysctl": {key: "1"}}
+        # A new namespace has the host's value.
+        inherited = file("net.ipv4.conf.lo.forwarding").read_text().strip()
+        set_to = other("net.ipv4.conf.lo.forwarding")
+        linux = {"namespaces": namespaces(network=f"/proc/{pid}/ns/net"), "sysctl": {key: set_to}}
         script = "cat /proc/sys/net/ipv4/conf/eth0.5/forwarding /proc/sys/net/ipv4/conf/lo/forwarding"
-        assert runtime.output(bundle(process={"args": ["sh", "-c", script]}, linux=linux)) == "1\n0\n"
+        assert (
+            runtime.output(bundle(process={"args": ["sh", "-c", script]}, linux=linux))
+            == f"{set_to}\n{inherited}\n"
+        )
 
 
 @pytest.mark.shows("linux.sysctl.separators")
