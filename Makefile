@@ -55,6 +55,7 @@ bench: debian-test all
 	@$(VENV)/bin/python bench/lifecycle.py
 	@$(VENV)/bin/python bench/mounts.py
 	@$(VENV)/bin/python bench/joining.py
+	@$(VENV)/bin/python bench/exec.py
 
 clean:
 	rm -rf $(VENV) build pyoci/pyoci-init pyoci/*.so pyoci/plan/steps.py pyoci/spec/_validator.py

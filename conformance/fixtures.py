@@ -65,6 +65,7 @@ def runtime_file(pytestconfig: pytest.Config) -> Iterator[Path]:
     host.adopt_orphans()
     host.enter_own_mount_namespace()
     with ExitStack() as stack:
+        stack.enter_context(host.kept_controllers())
         if path.name == "crun":
             stack.enter_context(legacy_hierarchies())
         yield path

@@ -7,6 +7,8 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,6 +116,19 @@ def cgroup_of(pid: int, controller: str) -> Path:
 def units() -> set[str]:
     """The files of systemd's transient units that carry our tag: there as long as systemd knows the unit, failed ones too."""
     return {str(path) for path in UNITS.glob(f"*{TAG}*")}
+
+
+@contextmanager
+def kept_controllers() -> Iterator[None]:
+    """Afterwards a hybrid host's v2 tree shares out the controllers that it shared out before."""
+    control = CGROUPS / "unified/cgroup.subtree_control"
+    before = control.read_text().split() if control.exists() else []
+    yield
+    for controller in set(control.read_text().split() if control.exists() else []) - set(before):
+        try:
+            control.write_text(f"-{controller}")
+        except OSError:  # somebody else's cgroup has it by now
+            pass
 
 
 def sockets(root: Path) -> set[str]:

@@ -67,6 +67,16 @@ def test_the_mode_is_exact_whatever_the_umask(
     assert stat.S_IMODE(there.st_mode) == mode
 
 
+@pytest.mark.shows("linux.devices.fileMode")
+@pytest.mark.parametrize("kind", ["c", "b", "p", "u"])
+def test_the_mode_may_hold_the_type_too(runtime: Runtime, bundle: MakeBundle, kind: str) -> None:
+    """As stat(2) has it, which podman passes on for `--device` and `--privileged`."""
+    types = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO, "u": stat.S_IFCHR}
+    device = NULL | {"type": kind, "fileMode": types[kind] | 0o640}
+    there = found(runtime, bundle(process=SLEEP, linux={"devices": [device]}), "/dev/mine")
+    assert there.st_mode == types[kind] | 0o640
+
+
 @pytest.mark.shows("linux.devices.existing")
 def test_a_device_that_is_there_already_is_no_error(runtime: Runtime, bundle: MakeBundle) -> None:
     here = bundle(process=SLEEP, linux={"devices": [NULL | {"path": "/null"}]})

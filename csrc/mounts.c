@@ -199,6 +199,10 @@ int step_unmount(struct init *init, const struct step *step)
 	fd = open_in_root(init, parent, O_PATH | O_DIRECTORY, 0);
 	if (fd < 0 || fchdir(fd) != 0)
 		return step_failed(init, "openat2", path);
+	if (is_in_disguise(fd, path)) {
+		errno = EPERM;
+		return step_failed(init, "umount2 proc", path);
+	}
 	close(fd);
 	if (sys_umount2(name, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
 		return step_failed(init, "umount2", path);

@@ -27,6 +27,8 @@ int attach(struct init *init, int tree, int target, const char *subject);
 int attach_mount(struct init *init, int tree, int target, uint32_t flags, const char *path);
 /* Whether it is the root of a procfs. */
 bool is_whole_procfs(int tree);
+/* Whether a path that doesn't say so has led into a procfs or sysfs: a symlink was put on the way, and what lies there hides things. */
+bool is_in_disguise(int fd, const char *path);
 /* A path to hide: O_PATH; in /proc and /sys only what was mounted there. */
 int open_to_hide(const struct init *init, const char *path);
 

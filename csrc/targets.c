@@ -24,11 +24,22 @@ int open_mount_target(struct init *init, const char *path, uint32_t flags, bool 
 	return target < 0 ? step_failed(init, "openat2", path) : target;
 }
 
+static bool is_directory_and_file(int tree, int target)
+{
+	struct stat source, there;
+
+	return fstat(tree, &source) == 0 && fstat(target, &there) == 0 &&
+	       S_ISDIR(source.st_mode) != S_ISDIR(there.st_mode);
+}
+
 int attach(struct init *init, int tree, int target, const char *subject)
 {
-	if (sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
-		return step_failed(init, "move_mount", subject);
-	return 0;
+	if (sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0)
+		return 0;
+	/* mount(2) said ENOTDIR for this, and move_mount says EINVAL as for much else. */
+	if (errno == EINVAL)
+		errno = is_directory_and_file(tree, target) ? ENOTDIR : EINVAL;
+	return step_failed(init, "move_mount", subject);
 }
 
 static const struct {
@@ -49,6 +60,17 @@ bool is_whole_procfs(int tree)
 	struct stat st;
 
 	return is_filesystem(tree, PROC_SUPER_MAGIC) && fstat(tree, &st) == 0 && st.st_ino == PROC_ROOT_INO;
+}
+
+bool is_in_disguise(int fd, const char *path)
+{
+	for (int i = 0; i < PLACES; i++) {
+		size_t length = strlen(places[i].path);
+
+		if (is_filesystem(fd, places[i].magic))
+			return strncmp(path, places[i].path, length) != 0 || path[length] != '/' || strstr(path, "/..");
+	}
+	return false;
 }
 
 /* Of a root filesystem that others have too /proc may soon be another directory: what was mounted is what will be hidden

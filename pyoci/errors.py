@@ -8,6 +8,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# Engines read messages: these words are an interface. They are looked for in standard error, or in the last error
+# of the JSON log, and tests/contract/ has what each engine makes of them.
+#
+# An id that is unknown. containerd: "no such container", which is no failure of kill and delete; podman: the container
+# has been removed behind its back.
+DOES_NOT_EXIST = "does not exist"
+# There is no process for the signal. containerd, CRI-O: it has ended by itself, which was what they wanted.
+NOT_RUNNING = "container not running"
+NO_SUCH_PROCESS = "no such process"
+# podman, docker: the exit status is 127 for these, ...
+NOT_IN_PATH = "executable file not found in $PATH"
+NO_SUCH_FILE = "no such file or directory"
+# ... and 126 for this.
+PERMISSION_DENIED = "permission denied"
+# docker: "Are you trying to mount a directory onto a file (or vice-versa)?"
+NOT_A_DIRECTORY = "not a directory"
+# podman's question whether `restore` has a flag: it leaves out the value.
+NEEDS_ARGUMENT = "flag needs an argument"
+LONGEST_MESSAGE = 2000  # characters
+
 
 class Error(Exception):
     """A failure with a cause that the user can act on.
@@ -29,6 +49,11 @@ class Error(Exception):
         yield from self.message.split("\n")
         if self.hint:
             yield f"hint: {self.hint}"
+
+
+def not_running(verb: str, container_id: str, why: str) -> Error:
+    """The error for what takes a process of the container's, and there is none."""
+    return Error(f'cannot {verb} container "{container_id}": {NOT_RUNNING} ({why})')
 
 
 class Problem:
@@ -65,6 +90,17 @@ class ConfigError(Error):
         self.problems = problems
         self.name = name
         super().__init__("\n".join(self._line(problem) for problem in problems), hint=hint)
+
+    def shorten(self) -> None:
+        """Leave out of the message what engines couldn't read: podman takes at most 4 KiB of JSON from conmon."""
+        lines = self.message.split("\n")
+        length, kept = 0, 0
+        while kept < len(lines) and (not kept or length + len(lines[kept]) < LONGEST_MESSAGE):
+            length += len(lines[kept])
+            kept += 1
+        if kept < len(lines):
+            self.message = "\n".join([*lines[:kept], f"and {len(lines) - kept} more"])
+            self.hint = "`pyoci check` tells all of them"
 
     def _line(self, problem: Problem) -> str:
         line = f":{problem.line}" if problem.line is not None else ""

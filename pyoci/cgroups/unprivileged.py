@@ -52,6 +52,18 @@ def default_path(layout: "Layout", container_id: str) -> "str | None":
     return f"{own.rpartition('/')[0]}/pyoci-{container_id}"
 
 
+def callers_directories(layout: "Layout") -> "dict[str, str]":
+    """The caller's own cgroups, by the mount point of the hierarchy: a container without any of its own stays in them."""
+    own = {}
+    for line in tree.read("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        own[controllers] = path
+    found = {base: own.get(",".join(controllers), "/") for base, controllers in layout.hierarchies}
+    if layout.unified:
+        found[layout.unified] = own.get("", "/")
+    return {base: (base + path).rstrip("/") for base, path in found.items()}
+
+
 def _refused(layout: "Layout", path: str) -> "str | None":
     """The first directory that the caller may not make the container's in, None if there is none."""
     bases = [base for base, _ in layout.hierarchies]

@@ -3,7 +3,7 @@
 import posix
 
 from pyoci.container import store
-from pyoci.errors import Error
+from pyoci.errors import ConfigError, Error
 from pyoci.paths import absolute, is_directory
 
 TYPE_CHECKING = False
@@ -26,7 +26,12 @@ def dispatch(invocation: "Invocation", log: "Log") -> int:
     command = invocation.command
     assert command is not None and command.function is not None
     function: "Callable[[Invocation, Log], int]" = globals()[command.function]
-    return function(invocation, log)
+    try:
+        return function(invocation, log)
+    except ConfigError as error:
+        if command.name != "check":
+            error.shorten()
+        raise
 
 
 def _refuse_what_is_missing(invocation: "Invocation") -> None:

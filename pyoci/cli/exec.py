@@ -66,10 +66,11 @@ def _process(entry: "Entry", flags: "dict[str, Any]", words: "list[str]") -> "di
         if not words:
             raise Error("exec needs a program to run, or --process")
         return exec_process.from_flags(entry, flags, words)
-    both = [name for name in OF_PROCESS if flags[name]]
+    process = exec_process.from_file(flags["process"])
+    # conmon gives --tty with a process that says the same.
+    both = [name for name in OF_PROCESS if flags[name] and not (name == "tty" and process.get("terminal"))]
     if both:
         raise Error(f"exec: --{both[0]} can't be given together with --process, which says that")
-    process = exec_process.from_file(flags["process"])
     if words:
         process["args"] = words
     return process

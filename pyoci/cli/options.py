@@ -5,7 +5,7 @@ No argparse: importing it costs more than a whole `state`. Flags are read as Go'
 read them, since that is what engines were written for: one dash or two, `--flag value` or `--flag=value`.
 """
 
-from pyoci.errors import Error
+from pyoci.errors import NEEDS_ARGUMENT, Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -382,10 +382,11 @@ def parse(
     result.command = command = find(argv[i], commands)
     result.flags = _defaults(command.flags)
     positionals = _read_command(argv, i + 1, command, result, commands)
+    if command.function is None:
+        # Even its help: podman asks by `checkpoint --help` whether it is there.
+        raise Error(f"{command.name} is not supported yet by this version of pyoci")
     if given["help"]:
         return result
-    if command.function is None:
-        raise Error(f"{command.name} is not supported yet by this version of pyoci")
     result.arguments = _check_positionals(command, positionals)
     return result
 
@@ -464,8 +465,7 @@ def _read_flag(
     i += 1
     if not equals and flag.kind is not BOOLEAN:
         if i == len(argv):
-            # podman looks for these words to learn which flags there are.
-            raise Error(f"flag needs an argument: --{flag.name} {flag.metavar}")
+            raise Error(f"{NEEDS_ARGUMENT}: --{flag.name} {flag.metavar}")
         text = argv[i]
         i += 1
     value = _VALUES[flag.kind](flag, text if equals or flag.kind is not BOOLEAN else "true")
@@ -493,7 +493,7 @@ def _unknown_flag(
     else:
         message = f"unknown flag: {_quoted(typed)}"
         hint = "`pyoci help` lists the flags"
-        owners = [owner.name for owner in commands if _find_flag(typed, owner.flags)]
+        owners = [owner.name for owner in commands if owner.function and _find_flag(typed, owner.flags)]
         if owners:
             return Error(
                 message, hint=f"it is a flag of {', '.join(owners)}, and goes after the command's name"

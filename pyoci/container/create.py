@@ -123,6 +123,7 @@ def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan
         cgroup_path=groups.path,
         cgroup_files=() if groups.joins_late else groups.join_files(),
         joins_late=groups.joins_late,
+        shown_cgroups=None if groups.groups else _shown_without_own(facts),
         seccomp=seccomp,
         no_pivot=request.no_pivot,
         preserved=request.preserve_fds,
@@ -170,6 +171,12 @@ def _open_unit(facts: host.Host, request: Request) -> "Cgroups":
         user=facts.rootless,
         memory=f"{request.root}/{store.SYSTEMD_MEMORY}",
     )
+
+
+def _shown_without_own(facts: host.Host) -> "dict[str, str]":
+    from pyoci.cgroups.unprivileged import callers_directories
+
+    return callers_directories(facts.layout)
 
 
 def create(request: Request) -> "store.Entry":

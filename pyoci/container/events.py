@@ -8,7 +8,7 @@ from pyoci import jsontext
 from pyoci.cgroups import tree
 from pyoci.cgroups.members import out_of_memory_kills
 from pyoci.container.status import CREATED, RUNNING, status
-from pyoci.errors import Error
+from pyoci.errors import Error, not_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def stats_line(entry: "Entry") -> str:
 def _groups(entry: "Entry") -> "Cgroups":
     now = status(entry)
     if now not in (CREATED, RUNNING):
-        raise Error(f'cannot tell the events of container "{entry.id}": container not running (it is {now})')
+        raise not_running("tell the events of", entry.id, f"it is {now}")
     groups = tree.from_record(entry.state["cgroups"])
     if not groups.groups:
         raise Error(f'cannot tell the events of container "{entry.id}": it has no cgroup')

@@ -8,7 +8,7 @@ from pyoci.container import conversation, store
 from pyoci.container.identity import is_alive
 from pyoci.container.init import Init
 from pyoci.container.status import CREATED, RUNNING, is_paused, status
-from pyoci.errors import ConfigError, Error
+from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, not_running
 from pyoci.paths import absolute
 from pyoci.plan.compile import Compilation
 from pyoci.plan.exec import compile_exec
@@ -97,7 +97,7 @@ def execute(entry: "Entry", request: Request) -> int:
 def _check(entry: "Entry", request: Request) -> None:
     now = status(entry, ours=True)
     if now not in (CREATED, RUNNING):
-        raise Error(f'cannot exec in container "{entry.id}": container not running (it is {now})')
+        raise not_running("exec in", entry.id, f"it is {now}")
     if is_paused(entry) and not request.ignore_paused:
         raise Error(
             f'cannot exec in container "{entry.id}": cannot exec in a paused container',
@@ -190,7 +190,7 @@ class Joining:
             made["trace"] = self.request.trace.memory(self.plan)
         # Only now is it sure that all of these are the container's: its pid was not another's meanwhile.
         if not is_alive(self.target, self.entry.state["start_time"]):
-            raise Error(f'cannot exec in container "{self.entry.id}": container not running')
+            raise not_running("exec in", self.entry.id, NO_SUCH_PROCESS)
         try:
             self._start(made)
         except shim.SpawnError as error:

@@ -3,7 +3,15 @@
 import errno
 import posix
 
-from pyoci.errors import ConfigError, Error, Problem
+from pyoci.errors import (
+    NO_SUCH_FILE,
+    NOT_A_DIRECTORY,
+    NOT_IN_PATH,
+    PERMISSION_DENIED,
+    ConfigError,
+    Error,
+    Problem,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,13 +25,12 @@ INIT_NAME = b"pyoci-init"  # csrc/init.c
 # csrc/hooks.c
 HOOK_EXITED, HOOK_KILLED, HOOK_TIMED_OUT = 0x100, 0x200, 0x300
 
-# (call, errno): what it means, with {subject}. The texts that engines look for are runc's: podman exits with 127 on
-# "no such file or directory" or "executable file not found in", with 126 on "permission denied"; containerd shows the last.
+# (call, errno): what it means, with {subject}. Words in capitals are those that engines look for (errors.py).
 MEANINGS = {
-    ("execve PATH", errno.ENOENT): 'exec: "{subject}": executable file not found in $PATH',
-    ("execve PATH", errno.EACCES): 'exec: "{subject}": permission denied',
-    ("execve", errno.ENOENT): 'exec: "{subject}": no such file or directory',
-    ("execve", errno.EACCES): 'exec: "{subject}": permission denied',
+    ("execve PATH", errno.ENOENT): f'exec: "{{subject}}": {NOT_IN_PATH}',
+    ("execve PATH", errno.EACCES): f'exec: "{{subject}}": {PERMISSION_DENIED}',
+    ("execve", errno.ENOENT): f'exec: "{{subject}}": {NO_SUCH_FILE}',
+    ("execve", errno.EACCES): f'exec: "{{subject}}": {PERMISSION_DENIED}',
     (
         "execve",
         errno.ENOEXEC,
@@ -31,7 +38,7 @@ MEANINGS = {
     (
         "execve interpreter",
         errno.ENOENT,
-    ): 'exec: "{subject}": no such file or directory (the interpreter of the program is missing)',
+    ): f'exec: "{{subject}}": {NO_SUCH_FILE} (the interpreter of the program is missing)',
     ("setns", errno.EPERM): '"{subject}" may not be joined from here (its user namespace is another)',
     ("setresuid", errno.EINVAL): "user {value} has no mapping in the container's user namespace",
     ("setresgid", errno.EINVAL): "group {value} has no mapping in the container's user namespace",
@@ -69,13 +76,20 @@ MEANINGS = {
         "move_mount proc",
         errno.EPERM,
     ): '"{subject}" is in /proc, where only a few files may be covered, and /proc itself by another procfs',
-    ("move_mount", errno.ENOTDIR): '"{subject}": a directory and a file can\'t be mounted on each other',
+    (
+        "move_mount",
+        errno.ENOTDIR,
+    ): f'"{{subject}}": {NOT_A_DIRECTORY}: a directory and a file can\'t be mounted on each other',
     (
         "mount_setattr",
         errno.EPERM,
     ): '"{subject}": a flag of the mount is locked and can\'t be cleared (mount_namespaces(7))',
     ("mount_setattr idmap", errno.EINVAL): "ids can't be mapped on this kind of filesystem",
     ("mount_setattr idmap", errno.EPERM): "ids may not be mapped here",
+    (
+        "umount2 proc",
+        errno.EPERM,
+    ): 'the way to "{subject}" leads into /proc or /sys: nothing is unmounted in /proc by another name',
     ("umount2", errno.EINVAL): '"{subject}" is not a mount',
     ("copy", errno.ENOSPC): '"{subject}" holds more than fits into the new filesystem',
     ("openat2", errno.ELOOP): '"{subject}" is or goes through a symlink, where none may be',

@@ -4,7 +4,7 @@ import _signal  # type: ignore[import-not-found]  # the signal module imports en
 import posix
 
 from pyoci.container.status import CREATED, RUNNING, is_paused, status
-from pyoci.errors import Error
+from pyoci.errors import NO_SUCH_PROCESS, Error, not_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def kill(entry: "Entry", signal: int, *, everything: bool = False) -> None:
         groups.kill()
         return
     if now not in (CREATED, RUNNING):
-        # containerd and CRI-O take "container not running" for "nothing to do".
-        raise Error(f'cannot kill container "{entry.id}": container not running (it is {now})')
+        raise not_running("kill", entry.id, f"it is {now}")
     # Without cgroups (rootless) only the first process is known.
     if groups and groups.groups:
         for pid in groups.processes():
@@ -99,4 +98,4 @@ def _send(entry: "Entry", pid: int, signal: int, *, must: bool) -> None:
 
 
 def _gone(entry: "Entry") -> Error:
-    return Error(f'cannot kill container "{entry.id}": container not running (no such process)')
+    return not_running("kill", entry.id, NO_SUCH_PROCESS)

@@ -2,7 +2,7 @@
 
 from pyoci.cgroups import tree
 from pyoci.container.status import CREATED, RUNNING, is_paused, status
-from pyoci.errors import Error
+from pyoci.errors import Error, not_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def resume(entry: "Entry") -> None:
 def _freeze(entry: "Entry", what: str, frozen: bool) -> None:
     now = status(entry, ours=True)
     if now not in (CREATED, RUNNING):
-        raise Error(f'cannot {what} container "{entry.id}": container not running (it is {now})')
+        raise not_running(what, entry.id, f"it is {now}")
     if not entry.state.get("freezer"):
         raise Error(f'cannot {what} container "{entry.id}": it has no cgroup that can be frozen')
     tree.from_record(entry.state["cgroups"]).freeze(frozen)

@@ -6,7 +6,7 @@ import subprocess
 from pyoci import jsontext
 from pyoci.cgroups import tree
 from pyoci.container.status import CREATED, RUNNING, status
-from pyoci.errors import Error
+from pyoci.errors import Error, not_running
 from pyoci.paths import find_program
 
 TYPE_CHECKING = False
@@ -25,9 +25,7 @@ def pids(entry: "Entry") -> "list[int]":
     """
     now = status(entry)
     if now not in (CREATED, RUNNING):
-        raise Error(
-            f'cannot list the processes of container "{entry.id}": container not running (it is {now})'
-        )
+        raise not_running("list the processes of", entry.id, f"it is {now}")
     groups = tree.from_record(entry.state["cgroups"])
     return sorted(groups.processes()) if groups.groups else [entry.state["pid"]]
 

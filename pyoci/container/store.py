@@ -10,7 +10,7 @@ import posix
 import time
 
 from pyoci import jsontext
-from pyoci.errors import Error
+from pyoci.errors import DOES_NOT_EXIST, Error
 from pyoci.paths import make_directories
 
 TYPE_CHECKING = False
@@ -28,14 +28,14 @@ LOCK_PATIENCE_S = 10.0
 
 
 def default_root() -> str:
-    """Where states are kept without --root: /run/pyoci, or the user's runtime directory.
+    """Where states are kept without --root: /run/pyoci, or the runtime directory of a user without privileges.
 
     Raises Error if this user has none.
     """
     user = posix.geteuid()
-    if user == 0:
-        return "/run/pyoci"
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    if user == 0 and not (runtime and _is_user_as_root()):
+        return "/run/pyoci"
     runtime = runtime or f"/run/user/{user}"
     if not posix.access(runtime, posix.W_OK):
         raise Error(
@@ -43,6 +43,16 @@ def default_root() -> str:
             hint="set XDG_RUNTIME_DIR to a directory of your own, or give --root",
         )
     return f"{runtime}/pyoci"
+
+
+def _is_user_as_root() -> bool:
+    """Whether this is a user who made himself root of a user namespace, as podman does without root; and not the root of
+    a system container, whose USER says so: runc tells them apart like this."""
+    if posix.environ.get(b"USER") == b"root":
+        return False
+    from pyoci.host import is_rootless
+
+    return is_rootless()
 
 
 def check_id(container_id: str) -> str:
@@ -310,5 +320,5 @@ def write_file(path: str, data: bytes, mode: int) -> None:
 
 
 def does_not_exist(container_id: str) -> NotFoundError:
-    """The error for an unknown id; containerd looks for "does not exist"."""
-    return NotFoundError(f'container "{container_id}" does not exist')
+    """The error for an unknown id."""
+    return NotFoundError(f'container "{container_id}" {DOES_NOT_EXIST}')

@@ -4,7 +4,7 @@ import posix
 
 from pyoci.cgroups import tree
 from pyoci.container.status import CREATED, RUNNING, status
-from pyoci.errors import ConfigError, Error
+from pyoci.errors import ConfigError, Error, not_running
 from pyoci.jsontext import parse
 from pyoci.paths import absolute
 from pyoci.spec.bundle import drop_nulls, validate
@@ -116,7 +116,7 @@ def update(entry: "Entry", resources: "Resources", schemas: "dict[str, str] | No
     check(resources, schemas)
     now = status(entry, ours=True)
     if now not in (CREATED, RUNNING):
-        raise Error(f'cannot update container "{entry.id}": container not running (it is {now})')
+        raise not_running("update", entry.id, f"it is {now}")
     try:
         if schemas:
             _update_resctrl(entry, schemas)

@@ -60,5 +60,5 @@ def _compile_tree(
         )
         return
     attributes = mount.set | RDONLY | NOSUID | NODEV | NOEXEC
-    source = f"{point}{context.cgroup_path}"
+    source = context.shown_cgroups.get(point) or f"{point}{context.cgroup_path}"
     plan.add("bind", mount.origin, source, target, attributes, 0, RDONLY, 0, PRIVATE | REC, BIND_RECURSIVE)

@@ -31,6 +31,7 @@ class Compilation:
         cgroup_path: where it lies below each hierarchy.
         cgroup_files: the `tasks` files that it joins by.
         joins_late: the host side puts it into its cgroups instead, and may take its time until they are needed.
+        shown_cgroups: its directory in the hierarchy with that mount point, where it isn't at cgroup_path.
         seccomp: the compiled filter, if the config has one.
         no_pivot: leave the host's root by chroot(2), not pivot_root(2).
         preserved: how many descriptors from 3 up the program gets.
@@ -49,6 +50,7 @@ class Compilation:
         cgroup_path: str = "/",
         cgroup_files: "list[str] | tuple[str, ...]" = (),
         joins_late: bool = False,
+        shown_cgroups: "dict[str, str] | None" = None,
         seccomp: "Filter | None" = None,
         no_pivot: bool = False,
         preserved: int = 0,
@@ -63,6 +65,7 @@ class Compilation:
         self.cgroup_path = cgroup_path
         self.cgroup_files = cgroup_files
         self.joins_late = joins_late
+        self.shown_cgroups = shown_cgroups or {}
         self.seccomp = seccomp
         self.no_pivot = no_pivot
         self.preserved = preserved

@@ -2,14 +2,12 @@
 runtime-linux.md, "Dev symbolic links")."""
 
 from pyoci.plan import mounts
+from pyoci.spec.rules import FILE_TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.plan.compile import Compilation
     from pyoci.plan.plan import Plan
-
-# stat(2): the file types by the specification's letters. "u" is "c", unbuffered.
-FILE_TYPES = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
 
 # path, major, minor; all are character devices that everybody may use.
 DEFAULT_DEVICES = (
@@ -38,7 +36,7 @@ def compile_devices(context: "Compilation", plan: "Plan") -> None:
         return
     listed = context.linux.get("devices") or ()
     for i, device in enumerate(listed):
-        mode = FILE_TYPES[device["type"]] | device.get("fileMode", 0o666)
+        mode = FILE_TYPES[device["type"]] | (device.get("fileMode", 0o666) & 0o7777)
         numbers = (device.get("major") or 0, device.get("minor") or 0)
         owner = (device.get("uid") or 0, device.get("gid") or 0)
         plan.add("make-device", f"/linux/devices/{i}", device["path"], mode, *numbers, *owner)

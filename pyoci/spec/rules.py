@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     Object = dict[str, Any]
     Findings = Iterator[tuple[str, str]]
 
+# stat(2): the file types by the specification's letters. "u" is "c", unbuffered.
+FILE_TYPES = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
+
 
 def findings(config: "Object", wrong: "Iterable[str]" = ()) -> "Findings":
     """What a configuration has against the rules.
@@ -240,6 +243,10 @@ def _devices(config: "Object", process: "Object", linux: "Object") -> "Findings"
         what = ("p",) if kind == "p" else ("c" if kind == "u" else kind, device["major"], device["minor"])
         if seen.setdefault(device["path"], what) != what:
             yield f"/linux/devices/{i}/path", "must be a path of its own (an earlier device has it)"
+        # podman passes on what stat(2) says of the host's device.
+        bits = (device.get("fileMode") or 0) & 0o170000
+        if bits and bits != FILE_TYPES[kind]:
+            yield f"/linux/devices/{i}/fileMode", f'must be of the type "{kind}", or have no type\'s bits'
 
 
 def _net_devices(config: "Object", process: "Object", linux: "Object") -> "Findings":

@@ -1,7 +1,8 @@
-"""Published attacks on `exec`: what comes from the host into a container in which the attacker is already."""
+"""Attacks on what comes from the host into a container in which the attacker is already: `exec` (published ones), `mounts`."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .conftest import MakeBundle
 from .test_attacks_descriptors import TRACER, programs, run_leaking
 from .test_attacks_descriptors import leaked as leaked
 from .test_attacks_procfs import apparmor as apparmor
+from .test_attacks_races import hidden_in_proc
 
 # Debian 12's are older than most of these advisories, and say other words.
 pytestmark = pytest.mark.peers_differ(crun="1.8.1", runc="1.1.5")
@@ -117,3 +119,25 @@ def test_cve_2025_62596_a_label_is_written_to_the_kernel(pyoci: Runtime, reachab
     )
     assert "/apparmorProfile" in pyoci.fails("exec", "--apparmor", "no-such-profile", attacker.id, "true")
     assert [file.read_text() for file in files] == ["", ""]
+
+
+@pytest.mark.parametrize("name", ["sys", "sysrq-trigger", "keys"])
+def test_what_is_hidden_in_proc_is_not_unmounted_in_the_place_of_something_else(
+    pyoci: Runtime, reachable: MakeBundle, tmp_path: Path, name: str
+) -> None:
+    """`mounts remove` goes by the path: the attacker has put a symlink to /proc where its parent was."""
+    if not Path("/proc", name).exists():
+        pytest.skip(f"this kernel has no /proc/{name}")
+    attacker = Neighbour(pyoci, reachable, {}, {})
+    given = tmp_path / "given"
+    given.write_text(
+        json.dumps([{"destination": f"/shared/data/{name}", "type": "tmpfs", "source": "tmpfs"}])
+    )
+    attacker.does("mkdir /shared/data")
+    pyoci("mounts", "add", attacker.id, given)
+    before = hidden_in_proc(attacker.pid)
+    assert attacker.does("mv /shared/data /shared/old && ln -s /proc /shared/data") == ""
+    assert "in /proc" in pyoci.fails("mounts", "remove", attacker.id, given)
+    assert hidden_in_proc(attacker.pid) == before
+    assert attacker.does("rm /shared/data && mv /shared/old /shared/data") == ""
+    pyoci("mounts", "remove", attacker.id, given)

@@ -61,6 +61,18 @@ def test_start_reports_a_filter_that_kills_the_init(pyoci: Runtime, bundle: Make
     assert pyoci.state(container)["status"] == "stopped"
 
 
+@pytest.mark.parametrize(
+    ("source", "destination"), [("/etc/hostname", "/etc"), ("/etc", "/etc/passwd")], ids=["file", "directory"]
+)
+@pytest.mark.peers_differ(crun="says it otherwise")
+def test_a_file_and_a_directory_on_each_other_are_called_so(
+    pyoci: Runtime, bundle: MakeBundle, source: str, destination: str
+) -> None:
+    mount = {"destination": destination, "source": source, "options": ["bind"]}
+    error = create_that_fails(pyoci, bundle(mounts=mounts(mount)))
+    assert f'"{destination}": not a directory' in error
+
+
 def test_a_missing_bundle_is_an_error(pyoci: Runtime, tmp_path: Path) -> None:
     assert "no-bundle" in create_that_fails(pyoci, tmp_path / "no-bundle")
 
@@ -123,6 +135,21 @@ def test_an_invalid_config_is_an_error_that_names_the_value(
     changes, cause = INVALID[name]
     here = bundle(**({"process": {"args": ["sleep", "1000"]}} | changes))
     assert cause in create_that_fails(pyoci, here)
+
+
+@pytest.mark.peers_differ(crun="stops at the first", runc="stops at the first")
+def test_many_problems_are_no_longer_than_engines_can_read_and_check_tells_all(
+    pyoci: Runtime, bundle: MakeBundle
+) -> None:
+    """podman can't read a message of conmon's of more than 4 KiB, and shows the raw bytes then."""
+    here = bundle(linux={"maskedPaths": [f"relative/{n}" for n in range(500)]})
+    error = create_that_fails(pyoci, here)
+    assert "/linux/maskedPaths/0: " in error
+    assert 1000 < len(error.encode()) < 3000
+    *shown, more, hint = error.splitlines()
+    assert more == f"pyoci: and {500 - len(shown)} more"
+    assert hint == "hint: `pyoci check` tells all of them"
+    assert pyoci.fails("check", here).count("/linux/maskedPaths/") == 500
 
 
 def test_unknown_properties_and_annotations_are_no_error(pyoci: Runtime, bundle: MakeBundle) -> None:

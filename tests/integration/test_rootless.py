@@ -55,6 +55,23 @@ class Account:
         return path
 
 
+@pytest.mark.parametrize(
+    ("variables", "is_his"),
+    [({}, True), ({"USER": "someone"}, True), ({"USER": "root"}, False), ({"XDG_RUNTIME_DIR": ""}, False)],
+    ids=str,
+)
+def test_the_root_of_a_users_namespace_keeps_his_states_in_his_runtime_directory(
+    runtime_file: Path, tmp_path: Path, variables: dict[str, str], is_his: bool
+) -> None:
+    """podman without root calls its runtime so. The root of a system container has USER=root, or no such directory."""
+    (tmp_path / "pyoci/mine").mkdir(parents=True)
+    env = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path)} | variables
+    command = ["unshare", "--user", "--map-root-user", str(runtime_file), "list", "--quiet"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done
+    assert ("mine" in done.stdout.split()) == is_his
+
+
 @pytest.fixture
 def account(runtime_file: Path) -> Iterator[Account]:
     """A user of this test's own, who has subordinate ids; /etc is changed in our mount namespace only."""
@@ -185,6 +202,23 @@ def test_device_rules_are_no_limits(account: Account) -> None:
     }
     result = account.run("run", "--bundle", account.bundle(**changes), new_id())
     assert result.stdout == "fine\n", result
+
+
+def test_a_container_without_cgroups_of_its_own_is_shown_its_callers(account: Account) -> None:
+    """podman without root mounts them on cgroup v1, without a cgroup namespace."""
+    mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]}
+    bundle = account.bundle(**script("cat /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; mount"))
+    document = json.loads((bundle / "config.json").read_text())
+    document["mounts"] = [m for m in document["mounts"] if m["destination"] != mount["destination"]] + [mount]
+    document["linux"]["namespaces"] = [n for n in document["linux"]["namespaces"] if n["type"] != "cgroup"]
+    (bundle / "config.json").write_text(json.dumps(document))
+    result = account.run("run", "--bundle", bundle, new_id())
+    assert result.code == 0 or "No such file" in result.stderr, result
+    trees = {line.split()[2]: line for line in result.stdout.splitlines() if " type cgroup" in line}
+    assert trees
+    assert all("(ro," in line for line in trees.values()), trees
+    # In its own pid namespace it is 1.
+    assert result.stdout.splitlines().count("1") == len(trees)
 
 
 def test_the_hosts_root_can_not_be_mapped(account: Account) -> None:
