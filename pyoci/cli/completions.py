@@ -191,9 +191,10 @@ def zsh() -> str:
                 "*" if "..." in name else "",
                 ":" if name[0] == "[" and "..." not in name else "",
             )
+            # A new id: nothing to offer. A message (" ") would keep a flag from being completed in its place.
             shown = _zsh_text(name.strip("[].").lower())
             arguments.append(
-                _quoted(f"{again}:{optional}{shown}:{ZSH_KINDS.get(_place(command, name), ' ')}")
+                _quoted(f"{again}:{optional}{shown}:{ZSH_KINDS.get(_place(command, name), 'false')}")
             )
         cases.append(
             f"    {command.name})\n        _arguments " + " \\\n            ".join(arguments) + " ;;"

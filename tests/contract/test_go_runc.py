@@ -253,5 +253,6 @@ def test_the_flags_of_checkpoint_and_restore_are_known(
     words = [str(tmp_path / word) if len(word) == 1 else word for word in line.split()]
     words[-1] = new_id()
     error = go_runc.fails(*words)
+    # The directory has this test's name.
     assert "flag" not in error.replace(str(tmp_path), "").lower()
     assert go.last_error(log)

@@ -65,3 +65,9 @@ def test_make_man_writes_the_pages(tmp_path: Path) -> None:
     command = [str(root / ".venv/bin/python"), "-m", "pyoci.cli.manual", str(tmp_path / "man")]
     subprocess.run(command, check=True, cwd=root)
     assert {file.name: file.read_text() for file in (tmp_path / "man").iterdir()} == PAGES
+
+
+def test_the_readme_speaks_of_every_command() -> None:
+    rows = (Path(__file__).resolve().parents[3] / "README.md").read_text().split("\n| ")
+    told = {name for row in rows for name in re.findall(r"`([a-z]+)`", row.partition(" | ")[0])}
+    assert told >= {command.name for command in COMMANDS}
