@@ -245,7 +245,7 @@ CHECKPOINT = (
 )
 
 
-@pytest.mark.peers_differ(runc="needs a terminal's socket", crun="has other flags")
+@pytest.mark.peers_differ(crun="has other flags")
 @pytest.mark.parametrize("line", [RESTORE, CHECKPOINT], ids=lambda line: line.split()[0])
 def test_the_flags_of_checkpoint_and_restore_are_known(
     go_runc: Runtime, tmp_path: Path, line: str, log: Path
