@@ -18,7 +18,7 @@ from contestants import MARK, Failure, command_line, finish
 from pyoci import shim
 from pyoci.cgroups import layout, tree
 from pyoci.container import conversation
-from pyoci.container.create import INIT
+from pyoci.container.init import PROGRAM
 from pyoci.plan.plan import Plan
 
 ARRIVED = 1
@@ -85,7 +85,7 @@ def main() -> None:
     if os.geteuid() != 0:
         raise Failure("the benchmark makes cgroups, so it must run as root")
     cgroups = tree.open_for(layout.read(), f"/{MARK}")
-    program = shim.seal(INIT)
+    program = shim.seal(PROGRAM)
     samples: dict[bool, list[float]] = {True: [], False: []}
     try:
         cgroups.create()

@@ -46,7 +46,7 @@ def compile_plan(
 
     Raises ConfigError or Error if that can't work here.
     """
-    from pyoci.container.create import Request, located, prepare
+    from pyoci.container.request import Request, located, prepare
 
     name = bundle.path.rpartition("/")[2]
     container_id = "".join(char for char in name if char in store.ID_CHARACTERS).strip(".") or "container"
@@ -120,7 +120,8 @@ class Container:
 
         Raises ConfigError or Error, with everything as it was before.
         """
-        from pyoci.container.create import Request, create
+        from pyoci.container.create import create
+        from pyoci.container.request import Request
 
         container = cls(container_id, root, warn=warn)
         entry = create(Request(container.root, container.id, bundle, container._warn, **options))

@@ -67,7 +67,7 @@ def create_command(invocation: "Invocation", log: "Log") -> int:
 
 def run_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci run"""
-    from pyoci.container.create import Request
+    from pyoci.container.request import Request
     from pyoci.container.run import run
 
     flags, bundle = invocation.flags, _bundle(invocation)
@@ -169,7 +169,7 @@ def checkpoint_command(invocation: "Invocation", log: "Log") -> int:
 
 def restore_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci restore"""
-    from pyoci.container.create import Request, located
+    from pyoci.container.request import Request, located
     from pyoci.container.restore import run
     from pyoci.spec.bundle import load
 

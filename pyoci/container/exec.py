@@ -6,7 +6,7 @@ from pyoci import host, shim
 from pyoci.cgroups import tree
 from pyoci.container import conversation, store
 from pyoci.container.identity import is_alive
-from pyoci.container.init import Init
+from pyoci.container.init import Init, open_tasks
 from pyoci.container.status import CREATED, RUNNING, is_paused, status
 from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, not_running
 from pyoci.paths import absolute
@@ -198,19 +198,19 @@ class Joining:
             raise Error(f"can't start a process in the container: {reason}") from None
 
     def _start(self, made: "dict[str, int]") -> None:
+        slots = self.init.prepare(made, open_tasks)
         paths = [path for group, path in self._cgroup_directories() if group is self.groups.unified]
         if not paths:
-            self.init.start(made, None, None)
+            self.init.start(slots)
             return
         try:
-            self.init.start(made, None, self._open(paths[0]))
+            self.init.start(slots, cgroup=self._open(paths[0]))
         except shim.SpawnError as error:
             own = _own_cgroup(self.target, self.groups)
             if error.errno not in (16, 95) or own is None or self.request.cgroups:  # EBUSY, EOPNOTSUPP
                 raise
             # A container that has divided its cgroup has no process in it itself: go where its first process is.
-            self.init.close()
-            self.init.start(made, None, self._open(own))
+            self.init.start(slots, cgroup=self._open(own))
 
     def _open(self, path: str) -> int:
         return self._keep(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC))

@@ -9,11 +9,20 @@ from pyoci.paths import absolute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from pyoci.plan.plan import Plan
+    from pyoci.plan.plan import Plan, Slot
 
 PROGRAM = absolute(__file__ + "/../..") + "/pyoci-init"
+
+
+def open_tasks(slot: "Slot") -> int:
+    """A v1 cgroup's `tasks` for joining, the only file that a process needs which joins a container. Raises Error."""
+    try:
+        return posix.open(slot.path, posix.O_WRONLY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise Error(f"{slot.path}: {error.strerror}") from None
 
 
 class Init:
@@ -29,53 +38,62 @@ class Init:
         self.name = name
         self.pid = 0
         self.conversation: "Any" = None
+        self._theirs: "Any" = None
         self._descriptors: "list[int]" = []
 
-    def start(self, made: "dict[str, int]", pid_namespace: "int | None", cgroup: "int | None") -> None:
+    def prepare(self, made: "dict[str, int]", opener: "Callable[[Slot], int]") -> "list[int]":
+        """The descriptors for its slots, in order.
+
+        Arguments:
+            made: those that are there, by the slot's name; they stay the caller's.
+            opener: opens the file of a slot that has a path; the descriptor is closed with the init.
+
+        Raises what `opener` raises.
+        """
+        self.conversation, self._theirs = conversation.pair()
+        given = {"plan": self._plan_file(), "conversation": self._theirs.fileno(), **made}
+        return [
+            given[slot.name] if slot.name in given else self.keep(opener(slot)) for slot in self.plan.slots
+        ]
+
+    def start(
+        self, slots: "list[int]", pid_namespace: "int | None" = None, cgroup: "int | None" = None
+    ) -> None:
         """Start it.
 
         Arguments:
-            made: descriptors for the slots that have no path, by the slot's name; they stay the caller's.
+            slots: from `prepare`.
             pid_namespace: a descriptor of the pid namespace to be born in.
             cgroup: one of the v2 cgroup to be born in.
 
         Raises shim.SpawnError or Error.
         """
-        self.conversation, theirs = conversation.pair()
-        given = {"plan": self._plan_file(), "conversation": theirs.fileno(), **made}
         try:
-            slots = [
-                given[slot.name] if slot.name in given else self.open(slot.path) for slot in self.plan.slots
-            ]
-            program = shim.seal(PROGRAM)
-            self._descriptors.append(program)
-            self.pid, pidfd = shim.spawn(
-                program,
-                slots,
-                name=self.name,
-                new_namespaces=self.plan.new_namespaces,
-                first_descriptor=self.plan.first_descriptor,
-                pid_namespace=pid_namespace,
-                cgroup=cgroup,
-            )
-            self._descriptors.append(pidfd)
-        finally:
-            theirs.close()
+            program = self.keep(shim.seal(PROGRAM))
+        except OSError as error:
+            raise Error(f"can't prepare {PROGRAM}: {error.strerror}") from None
+        self.pid, pidfd = shim.spawn(
+            program,
+            slots,
+            name=self.name,
+            new_namespaces=self.plan.new_namespaces,
+            first_descriptor=self.plan.first_descriptor,
+            pid_namespace=pid_namespace,
+            cgroup=cgroup,
+        )
+        self.keep(pidfd)
+        # Its end is closed when it is gone, if nobody else has it.
+        self._theirs.close()
 
     def _plan_file(self) -> int:
-        fd = posix.memfd_create("plan", posix.MFD_CLOEXEC)
-        self._descriptors.append(fd)
+        fd = self.keep(posix.memfd_create("plan", posix.MFD_CLOEXEC))
         posix.write(fd, self.plan.encode(shim.checksum))
         return fd
 
-    def open(self, path: str) -> int:
-        """A `tasks` file for writing, closed with the init. Raises Error."""
-        try:
-            fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-        except OSError as error:
-            raise Error(f"{path}: {error.strerror}") from None
-        self._descriptors.append(fd)
-        return fd
+    def keep(self, descriptor: int) -> int:
+        """Close this descriptor with the init."""
+        self._descriptors.append(descriptor)
+        return descriptor
 
     def follow(self, pid: int) -> None:
         """A child of ours goes on in the init's place, which ends."""
@@ -95,6 +113,7 @@ class Init:
         for fd in self._descriptors:
             posix.close(fd)
         self._descriptors = []
-        if self.conversation is not None:
-            self.conversation.close()
-            self.conversation = None
+        for end in (self.conversation, self._theirs):
+            if end is not None:
+                end.close()
+        self.conversation = self._theirs = None

@@ -5,7 +5,7 @@ import posix
 from pyoci import host
 from pyoci.container import conversation, store
 from pyoci.container.identity import is_alive
-from pyoci.container.init import Init
+from pyoci.container.init import Init, open_tasks
 from pyoci.container.status import CREATED, RUNNING, status
 from pyoci.container.trees import Trees
 from pyoci.errors import ConfigError, Error
@@ -140,7 +140,7 @@ def _execute(entry: "Entry", plan: Plan, pid: int) -> None:
     try:
         if not is_alive(pid, entry.state["start_time"]):
             raise Error(f'cannot change the mounts of container "{entry.id}": container not running')
-        init.start({"container": descriptors[0], "root": descriptors[1]}, None, None)
+        init.start(init.prepare({"container": descriptors[0], "root": descriptors[1]}, open_tasks))
         _converse(init, plan, trees)
     finally:
         for fd in descriptors:

@@ -4,8 +4,9 @@ import posix
 
 from pyoci import shim
 from pyoci.container import checkpoint, criu, store
-from pyoci.container.create import prepare
+from pyoci.container.create import first_state
 from pyoci.container.identity import start_time
+from pyoci.container.request import prepare
 from pyoci.errors import Error
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyoci.cgroups.tree import Cgroups
-    from pyoci.container.create import Request
+    from pyoci.container.request import Request
     from pyoci.container.store import Entry
 
 ROOT, PID_FILE = "criu-root", "criu.pid"
@@ -59,8 +60,6 @@ def restore(request: "Request", flags: "dict[str, Any]") -> "Entry":
 
 
 def _write_state(entry: "Entry", request: "Request", context: "Any", groups: "Cgroups") -> None:
-    from pyoci.container.create import first_state
-
     entry.state = first_state(request, context, groups)
     store.save_config(entry, request.bundle.raw)
     entry.save()
@@ -136,6 +135,11 @@ def run(request: "Request", flags: "dict[str, Any]", warn: "Callable[[str], None
     from pyoci.container.delete import delete
     from pyoci.container.foreground import catch_signals, wait
 
+    if flags["no-subreaper"]:
+        raise Error(
+            "restore: --no-subreaper takes --detach",
+            hint="the restored process is criu's child, and so an orphan",
+        )
     shim.become_subreaper()
     wakeup = catch_signals()
     entry = restore(request, flags)

@@ -14,7 +14,7 @@ from pyoci.paths import is_directory
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.container.console import Relay
-    from pyoci.container.create import Request
+    from pyoci.container.request import Request
 
 
 def run(request: "Request", *, detach: bool, keep: bool, subreaper: bool = True) -> int:

@@ -26,7 +26,8 @@ COMPILE = """
     pyoci.plan.process pyoci.plan.state pyoci.plan.steps
 """
 CREATE = """
-    pyoci.container.create pyoci.container.conversation pyoci.container.identity pyoci.host pyoci.shim pyoci._shim
+    pyoci.container.create pyoci.container.request pyoci.container.init
+    pyoci.container.conversation pyoci.container.identity pyoci.host pyoci.shim pyoci._shim
     _cffi_backend errno _socket _struct pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.tree
     pyoci.spec pyoci.spec._validator pyoci.spec.bundle pyoci.spec.formats pyoci.spec.rules
 """
