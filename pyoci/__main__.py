@@ -11,15 +11,15 @@ def main(argv: "list[str]") -> int:
         argv: without the program's name.
     """
     _fill_closed_descriptors()
-    from pyoci.cli import options
+    from pyoci.cli import parser
     from pyoci.errors import Error
     from pyoci.log import Log
 
-    invocation = options.Invocation()
+    invocation = parser.Invocation()
     log = Log()
     try:
         try:
-            options.parse(argv, invocation)
+            parser.parse(argv, invocation)
         finally:
             given = invocation.globals
             log = Log(given["log"], given["log-format"], given["log-level"], debug=given["debug"])
@@ -100,7 +100,7 @@ def console_script() -> None:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyoci.cli.options import Invocation
+    from pyoci.cli.parser import Invocation
     from pyoci.log import Log
 
 if __name__ == "__main__":

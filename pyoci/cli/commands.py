@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyoci.api import Container
-    from pyoci.cli.options import Invocation
+    from pyoci.cli.parser import Invocation
     from pyoci.log import Log
     from pyoci.spec.bundle import Bundle
 
@@ -297,10 +297,10 @@ def features_command(invocation: "Invocation", log: "Log") -> int:
 
 def help_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci help"""
-    from pyoci.cli import help, options
+    from pyoci.cli import help, parser
 
     name = invocation.arguments[0]
-    output((help.of(options.find(name)) if name else help.overview()) + "\n")
+    output((help.of(parser.find(name)) if name else help.overview()) + "\n")
     return 0
 
 

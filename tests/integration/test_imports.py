@@ -14,7 +14,7 @@ FORBIDDEN = {
 }  # fmt: skip
 
 ALWAYS = """
-    _json pyoci pyoci.__main__ pyoci.api pyoci.cli pyoci.cli.commands pyoci.cli.options pyoci.container
+    _json pyoci pyoci.__main__ pyoci.api pyoci.cli pyoci.cli.commands pyoci.cli.options pyoci.cli.parser pyoci.container
     pyoci.container.store pyoci.errors pyoci.jsontext pyoci.log pyoci.paths pyoci.quick_import fcntl gc
 """
 STATUS = "pyoci.container.status pyoci.container.conversation pyoci.container.identity _socket _struct"

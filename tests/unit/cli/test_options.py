@@ -13,16 +13,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyoci.cli import commands, options
-from pyoci.cli.options import BOOLEAN, COMMANDS, GLOBAL_FLAGS, HELP, LIST, NUMBER, TEXT, Command, Flag, parse
+from pyoci.cli import commands, parser
+from pyoci.cli.options import (
+    BOOLEAN,
+    COMMANDS,
+    GLOBAL_FLAGS,
+    HELP,
+    LARGEST_NUMBER,
+    LIST,
+    NUMBER,
+    TEXT,
+    Command,
+    Flag,
+)
+from pyoci.cli.parser import parse
 from pyoci.errors import Error
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-EXEC = options.find("exec")
+EXEC = parser.find("exec")
 TABLE = tuple(command for command in COMMANDS if command.function)
 
 
-def read_line(line: str) -> options.Invocation:
+def read_line(line: str) -> parser.Invocation:
     return parse(line.split())
 
 
@@ -90,7 +102,7 @@ def some_flags(draw: st.DrawFn, flags: tuple[Flag, ...]) -> tuple[list[list[str]
     values = {flag.name: flag.default for flag in flags}
     for flag in draw(st.lists(st.sampled_from(flags), max_size=6)) if flags else []:
         if flag.kind == NUMBER:
-            text = str(draw(st.integers(0, options.LARGEST_NUMBER)))
+            text = str(draw(st.integers(0, LARGEST_NUMBER)))
         elif flag.choices:
             text = draw(st.sampled_from(flag.choices))
         else:
@@ -367,7 +379,7 @@ def test_a_newline_in_a_word_does_not_make_a_second_line_of_the_message() -> Non
 
 
 def test_the_global_flags_before_a_mistake_are_kept_for_the_log() -> None:
-    read = options.Invocation()
+    read = parser.Invocation()
     with pytest.raises(Error):
         parse(["--log", "/l", "--log-format", "json", "create", "--bundel", "/b", "x"], read)
     assert read.globals["log"] == "/l"
@@ -449,16 +461,23 @@ HEAVY = (
 )
 
 
-@pytest.mark.parametrize("modules", ["pyoci.cli.options", "pyoci.log", "pyoci.cli.options, pyoci.log"])
+@pytest.mark.parametrize("modules", ["pyoci.cli.parser", "pyoci.log", "pyoci.cli.parser, pyoci.log"])
 def test_parsing_and_logging_load_no_heavy_module(modules: str) -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import {modules}\n"
-        "if 'pyoci.cli.options' in sys.modules:\n"
-        "    sys.modules['pyoci.cli.options'].parse(['--log', '/l', 'create', '-b', '/b', 'x'])\n"
+        "if 'pyoci.cli.parser' in sys.modules:\n"
+        "    sys.modules['pyoci.cli.parser'].parse(['--log', '/l', 'create', '-b', '/b', 'x'])\n"
         "print(*sys.modules)"
     )
     run = subprocess.run([sys.executable, "-ISc", script], check=True, capture_output=True, text=True)
     loaded = run.stdout.split()
     assert not set(loaded) & set(HEAVY.split())
     ours = {name for name in loaded if name.startswith("pyoci")}
-    assert ours <= {"pyoci", "pyoci.cli", "pyoci.cli.options", "pyoci.log", "pyoci.errors"}
+    assert ours <= {
+        "pyoci",
+        "pyoci.cli",
+        "pyoci.cli.options",
+        "pyoci.cli.parser",
+        "pyoci.log",
+        "pyoci.errors",
+    }
