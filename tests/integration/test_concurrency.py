@@ -79,3 +79,15 @@ def test_state_is_whole_at_every_moment(pyoci: Runtime, sleeper: Path) -> None:
             assert f'"{container}"' in shown.stdout
     assert creating.returncode == 0
     assert pyoci.state(container)["status"] == "created"
+
+
+def test_a_hundred_lives_at_once_leave_nothing(pyoci: Runtime, sleeper: Path) -> None:
+    """The fixture looks for what stays: processes, mounts, cgroups, states."""
+
+    def live(container: str) -> None:
+        pyoci("run", "--detach", "--bundle", sleeper, container, timeout=300)
+        pyoci("delete", "--force", container, timeout=300)
+
+    with ThreadPoolExecutor(100) as pool:
+        list(pool.map(live, [new_id() for _ in range(100)]))
+    assert os.listdir(pyoci.root) == []
