@@ -116,7 +116,7 @@ class Container:
             container_id, root, warn: as for `Container`.
             bundle: from `Bundle.load`.
             options: pid_file, console, pidfd, no_pivot, new_keyring, preserve_fds, rootless, environment, manager, as
-                `pyoci.container.create.Request` describes them.
+                `pyoci.container.request.Request` describes them.
 
         Raises ConfigError or Error, with everything as it was before.
         """
