@@ -5,6 +5,7 @@ The order is: compile, reserve the id, write down what will be made, make it. Wh
 
 import posix
 import time
+from errno import ENOMEM
 
 from pyoci import host, jsontext, shim
 from pyoci.cgroups.tree import freezer_file
@@ -181,6 +182,12 @@ class Birth:
         if error.call == "setns" and self.plan.pid_namespace:
             slot = self.plan.pid_namespace
             return _problem(slot.origin, f'"{slot.path}" is not a pid namespace that can be joined: {reason}')
+        limit = self._memory_limit()
+        if error.errno == ENOMEM and limit:
+            # On cgroup v2 it is born inside, and what it executes is charged to the container.
+            from pyoci.container import failure
+
+            return failure.died(None, limit)
         return Error(f"can't start the container's init: {reason}")
 
     def _converse(self, resources: "dict[str, Any]") -> None:
@@ -271,11 +278,14 @@ class Birth:
             self.hooks_ran = True
         return ConfigError([failure.problem(message, name)], hint=failure.hint(message, name))
 
+    def _memory_limit(self) -> "int | None":
+        return ((self.context.linux.get("resources") or {}).get("memory") or {}).get("limit")
+
     def _died(self) -> Error:
         from pyoci.container import failure
 
         status = self.init.reap()
-        limit = ((self.context.linux.get("resources") or {}).get("memory") or {}).get("limit")
+        limit = self._memory_limit()
         return failure.died(status, limit if limit and failure.ran_out_of_memory(self.groups) else None)
 
     def undo(self) -> None:

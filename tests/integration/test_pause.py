@@ -83,7 +83,7 @@ def test_ps_lists_the_processes_of_the_container_alone(pyoci: Runtime, bundle: M
     header, *lines = pyoci("ps", container).stdout.splitlines()
     assert header.split()[:3] == ["UID", "PID", "PPID"]
     assert sorted(int(line.split()[1]) for line in lines) == pids
-    header, *lines = pyoci("ps", "--format", "table", container, "-o", "pid,args").stdout.splitlines()
+    header, *lines = pyoci("ps", "--format", "table", container, "-eo", "pid,args").stdout.splitlines()
     assert header.split() == ["PID", "COMMAND"]
     assert sorted(line.split(None, 1)[1] for line in lines) == ["sleep 1001", "sleep 1002"]
 
