@@ -286,7 +286,10 @@ class Birth:
 
         status = self.init.reap()
         limit = self._memory_limit()
-        return failure.died(status, limit if limit and failure.ran_out_of_memory(self.groups) else None)
+        # systemd takes an empty cgroup away, and with it the count of kills.
+        gone = self.groups.joins_late and status == SIGKILL
+        ran_out = limit and (gone or failure.ran_out_of_memory(self.groups))
+        return failure.died(status, limit if ran_out else None)
 
     def undo(self) -> None:
         """Everything as it was before: the first error is the one that counts, so these say nothing."""

@@ -132,8 +132,11 @@ def _drain(ready: "list[tuple[int, int]]", process: int) -> None:
         if descriptor == process:
             continue
         if events & select.POLLPRI:
-            posix.lseek(descriptor, 0, 0)
-            posix.read(descriptor, 4096)
+            try:
+                posix.lseek(descriptor, 0, 0)
+                posix.read(descriptor, 4096)
+            except OSError:  # ENODEV: systemd has taken the cgroup away with the container's end
+                pass
         else:
             posix.read(descriptor, 8)
             # v1 tells of the shortage, a moment before it kills.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pyoci.cgroups.tree import Cgroups
     from pyoci.container.store import Entry
 
+V1_FREEZER = "/freezer.self_freezing"
 SIGNALS: "dict[str, int]" = {
     name[3:]: number
     for name, number in vars(_signal).items()
@@ -63,7 +64,11 @@ def kill(entry: "Entry", signal: int, *, everything: bool = False) -> None:
             _send(entry, pid, signal, must=False)
         return
     _send(entry, entry.state["pid"], signal, must=True)
-    if signal == _signal.SIGKILL and is_paused(entry):
+    if (
+        signal == _signal.SIGKILL
+        and (entry.state.get("freezer") or "").endswith(V1_FREEZER)
+        and is_paused(entry)
+    ):
         # A frozen process of cgroup v1 dies only when it is thawed.
         _cgroups(entry).freeze(False)
 
