@@ -80,7 +80,9 @@ def test_create_shows_each_step_of_the_plan_with_its_origin_one_after_the_other(
         assert end(this) == pytest.approx(following["ts"], abs=ROUNDING)
     whole = row(events, P0)[0]
     assert whole["name"] == "create"
-    assert whole["ts"] - ROUNDING <= done[0]["ts"] <= end(done[-1]) <= end(whole) + ROUNDING
+    assert whole["ts"] - ROUNDING <= done[0]["ts"] <= done[-1]["ts"] <= end(whole) + ROUNDING
+    # `ready` ends by P0's word, with which `create` ends too; which of them is first nobody knows.
+    assert end(done[-1]) <= end(whole) + 1_000_000
     assert all(0 <= event["dur"] < 30e6 for event in done)
 
 
