@@ -1,8 +1,7 @@
-"""Which devices a container may use: the rules of config.json made uniform, and as lines for v1."""
+"""Which devices a container may use: the rules of config.json made uniform, and those that every container has."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     # Allowed or not, "a", "b" or "c", major and minor (None: any), some of "rwm". "a" is always for
@@ -42,24 +41,3 @@ def uniform(rule: "dict[str, Any]") -> "list[Rule]":
         # v1 reads no further than the "a": "a 1:3 r" would allow everything.
         return [(allow, "c", major, minor, access), (allow, "b", major, minor, access)]
     return [(allow, kind, major, minor, access)]
-
-
-def v1_lines(rules: "list[dict[str, Any]]", *, replace: bool = False) -> "Iterator[tuple[str, str, str]]":
-    """(JSON pointer, file, line) for every write to devices.allow and devices.deny, in order.
-
-    Arguments:
-        replace: the cgroup has rules already; a new one allows all that its parent does.
-    """
-    if replace:
-        yield POINTER, "devices.allow", "a *:* rwm"
-    for number, rule in enumerate(rules):
-        for part in uniform(rule):
-            yield f"{POINTER}/{number}", *_line(part)
-    for part in DEFAULTS:
-        yield POINTER, *_line(part)
-
-
-def _line(rule: "Rule") -> "tuple[str, str]":
-    allow, kind, major, minor, access = rule
-    numbers = f"{'*' if major is None else major}:{'*' if minor is None else minor}"
-    return "devices.allow" if allow else "devices.deny", f"{kind} {numbers} {access}"

@@ -102,11 +102,11 @@ def apply_devices(
     """See `Cgroups.apply_devices`."""
     if not rules:
         return
-    if cgroups.directory("devices"):
-        from pyoci.cgroups.devices import v1_lines
+    directory = cgroups.directory("devices")
+    if directory:
+        from pyoci.cgroups import devices_v1
 
-        for pointer, file, line in v1_lines(rules, replace=replace):
-            _write(cgroups, (pointer, "devices", (file,), line), None, last=True)
+        devices_v1.apply(directory, rules)
         return
     if cgroups.unified is None:
         from pyoci.cgroups import refusal

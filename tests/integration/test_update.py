@@ -135,38 +135,6 @@ def test_a_limit_below_what_is_in_use_is_refused_when_that_is_to_be_checked(
     assert "checkBeforeUpdate" in pyoci.fails("update", "-r", tmp_path / "new", container)
 
 
-def test_device_rules_are_replaced(pyoci: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
-    """The program can open /dev/full by the defaults, /dev/loop-control (10:237) by a rule only."""
-    mknod = "mknod /tmp/x c 10 237"
-    script = (
-        f"{mknod}; while :; do (: < /tmp/x) 2>/dev/null && echo y > /now || echo n > /now; sleep 0.01; done"
-    )
-    sets = {name: ["CAP_MKNOD"] for name in ("bounding", "effective", "permitted")}
-    allowed = {"allow": True, "type": "c", "major": 10, "minor": 237, "access": "rwm"}
-    path = bundle(
-        process={"args": ["sh", "-c", script], "capabilities": sets},
-        root={"readonly": False},
-        linux={"resources": {"devices": [{"allow": False, "access": "rwm"}, allowed]}},
-    )
-    container = pyoci.launch(path)
-    await_text(path / "rootfs/now", "y\n")
-    (tmp_path / "none").write_text('{"devices": [{"allow": false, "access": "rwm"}]}')
-    pyoci("update", "-r", tmp_path / "none", container)
-    await_text(path / "rootfs/now", "n\n")
-    (tmp_path / "again").write_text(json.dumps({"devices": [{"allow": False, "access": "rwm"}, allowed]}))
-    pyoci("update", "-r", tmp_path / "again", container)
-    await_text(path / "rootfs/now", "y\n")
-
-
-def await_text(file: Path, text: str) -> None:
-    import time
-
-    deadline = time.monotonic() + 10
-    while not file.exists() or file.read_text() != text:
-        assert time.monotonic() < deadline, f"{file} is not {text!r}"
-        time.sleep(0.01)
-
-
 # events
 
 

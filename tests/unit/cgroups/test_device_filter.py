@@ -156,14 +156,3 @@ def test_a_device_number_beyond_32_bits_is_an_error_at_its_place() -> None:
     with pytest.raises(ConfigError) as caught:
         device_filter.container_rules([DENY_ALL, {"allow": True, "type": "c", "major": 1, "minor": 1 << 32}])
     assert caught.value.problems[0].pointer == "/linux/resources/devices/1/minor"
-
-
-def test_v1_gets_the_rules_in_their_order_and_the_defaults_after_them() -> None:
-    rules = [DENY_ALL, {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}]
-    lines = [(file, line) for _, file, line in devices.v1_lines(rules)]
-    assert lines[:3] == [
-        ("devices.deny", "a *:* rwm"),
-        ("devices.allow", "c 10:229 rw"),
-        ("devices.allow", "c *:* m"),
-    ]
-    assert lines[-1] == ("devices.allow", "c 136:* rwm")
