@@ -157,7 +157,7 @@ def _put_quietly(path: str, value: str) -> None:
 
 def out_of_memory_kills(cgroups: "Cgroups") -> int:
     """How many of its processes the kernel has killed for their memory's sake."""
-    file = "memory.events" if cgroups.mode == "v2" else "memory.oom_control"
+    file = "memory.events" if cgroups.in_v2("memory") else "memory.oom_control"
     for line in (cgroups.read("memory", file) or "").splitlines():
         name, _, number = line.partition(" ")
         if name == "oom_kill":

@@ -42,6 +42,7 @@ IO_STAT = (
     ("wios", "ioServicedRecursive", "Write"),
     ("dios", "ioServicedRecursive", "Discard"),
 )
+# Of any v2 cgroup, whatever its controllers are.
 PRESSURE = (("cpu", "cpu.pressure"), ("memory", "memory.pressure"), ("blkio", "io.pressure"))
 CPUSET_FLAGS = (
     ("cpu_exclusive", "cpuset.cpu_exclusive"),
@@ -58,22 +59,20 @@ CPUSET_FLAGS = (
 
 def stats(groups: "Cgroups") -> "Stats":
     """The `data` of a stats event (runc's types.Stats)."""
-    v2 = groups.mode == "v2"
     found: "Stats" = {
-        "cpu": _cpu_v2(groups) if v2 else _cpu_v1(groups),
+        "cpu": _cpu_v2(groups) if groups.in_v2("cpu") else _cpu_v1(groups),
         "cpuset": _cpuset(groups),
-        "memory": _memory_v2(groups) if v2 else _memory_v1(groups),
+        "memory": _memory_v2(groups) if groups.in_v2("memory") else _memory_v1(groups),
         "pids": _pids(groups),
-        "blkio": _io_v2(groups) if v2 else _io_v1(groups),
+        "blkio": _io_v2(groups) if groups.in_v2("io") else _io_v1(groups),
         "hugetlb": _hugetlb(groups),
         "intel_rdt": {},
         "network_interfaces": None,
     }
-    if v2:
-        for name, file in PRESSURE:
-            text = groups.read(name if name != "blkio" else "io", file)
-            if text:
-                found[name]["psi"] = _pressure(text)
+    for name, file in PRESSURE:
+        text = groups.read("unified", file)
+        if text:
+            found[name]["psi"] = _pressure(text)
     return found
 
 
@@ -131,7 +130,9 @@ def _throttling(read: "dict[str, int]", time_key: str, factor: int) -> "Stats":
 def _cpuset(groups: "Cgroups") -> "Stats":
     found: "Stats" = {}
     for name, file in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
-        listed = _listed(groups.read("cpuset", file) or groups.read("cpuset", f"{file}.effective") or "")
+        # v2 lets its own list be empty: it has its parent's then.
+        text = (groups.read("cpuset", file) or "").strip() or groups.read("cpuset", f"{file}.effective")
+        listed = _listed(text or "")
         if listed:
             found[name] = listed
     for name, file in CPUSET_FLAGS:
@@ -240,13 +241,14 @@ def _hugetlb(groups: "Cgroups") -> "Stats":
         names = posix.listdir(directory) if directory else []
     except OSError:
         names = []
-    current, peak = ("current", "") if groups.mode == "v2" else ("usage_in_bytes", "max_usage_in_bytes")
+    v2 = groups.in_v2("hugetlb")
+    current, peak = ("current", "") if v2 else ("usage_in_bytes", "max_usage_in_bytes")
     for size in sorted({name.split(".")[1] for name in names if name.startswith("hugetlb.")}):
         start = f"hugetlb.{size}."
         # The limit is on reservations where the kernel has that.
         reserved = start + "rsvd."
         base = reserved if reserved + current in names else start
-        failures = groups.read("hugetlb", start + "events") if groups.mode == "v2" else None
+        failures = groups.read("hugetlb", start + "events") if v2 else None
         failed = _keyed(failures).get("max", 0) if failures else _number(groups, "hugetlb", base + "failcnt")
         found[size] = {"usage": _number(groups, "hugetlb", base + current), "failcnt": failed}
         if peak:

@@ -255,6 +255,10 @@ class Cgroups:
                     pass
         return self._unified_controllers
 
+    def in_v2(self, controller: str) -> bool:
+        """Whether its files are those of cgroup v2; of a hybrid host's v2 tree it may be a controller."""
+        return self.mode == "v2" or controller in self.unified_controllers()
+
     def read(self, controller: str, file: str) -> "str | None":
         """The contents of a control file, or None if it isn't there."""
         directory = self.directory(controller)

@@ -114,7 +114,7 @@ def _notifiers(groups: "Cgroups") -> "list[tuple[int, int]]":
         return []
     flags = posix.O_RDONLY | posix.O_CLOEXEC
     try:
-        if groups.mode == "v2":
+        if groups.in_v2("memory"):
             events = posix.open(directory + "/memory.events", flags)
             posix.read(events, 4096)
             return [(events, select.POLLPRI)]
