@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyoci.cgroups.systemd_bus import Manager, Refusal
     from pyoci.cgroups.systemd_names import Unit
     from pyoci.cgroups.systemd_properties import Properties
+    from pyoci.cgroups.tree import Attach
 
 RUNNING = "/run/systemd/system"  # sd_booted(3)
 SYSTEM_OWN = "/init.scope"
@@ -215,11 +216,33 @@ class SystemdCgroups(Cgroups):
             if not properties:
                 break
             try:
-                manager.set_properties(self.unit, properties)
+                manager.set_properties(self.unit, properties.items())
                 break
             except Refusal as refusal:
                 properties = self._without_unknown(properties, refusal)
         super().apply(resources)
+
+    def directory(self, controller: str) -> "str | None":
+        """See `Cgroups.directory`."""
+        # systemd writes v1's device rules again whenever it pleases; a filter in the v2 tree it leaves alone.
+        if controller == "devices" and self.unified:
+            return None
+        return super().directory(controller)
+
+    def apply_devices(
+        self, rules: "list[dict[str, Any]]", attach: "Attach | None" = None, *, replace: bool = False
+    ) -> None:
+        """See `Cgroups.apply_devices`."""
+        if rules and self.unified is None:
+            from pyoci.cgroups import devices_v1
+            from pyoci.cgroups.systemd_bus import Refusal
+
+            properties = systemd_properties.of_devices(devices_v1.wanted(rules, devices_v1.Memory()))
+            try:
+                self._manager().set_properties(self.unit, properties)
+            except Refusal as refusal:
+                raise Error(f"systemd refuses the device rules of {self.unit}: {refusal.text}") from None
+        super().apply_devices(rules, attach, replace=replace)
 
     def remove(self, timeout: float = 1.0) -> None:
         """Stops the unit, then as `Cgroups.remove` does. Raises Error that names what stays."""

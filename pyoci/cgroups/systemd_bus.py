@@ -14,9 +14,10 @@ from pyoci.paths import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
-    from pyoci.cgroups.systemd_properties import Properties
+    from pyoci.cgroups.systemd_properties import Properties, Property
 
 # systemd does one thing at a time; a busy one was seen to take 10 s and more (runc's issues 3904, 4853).
 TIMEOUT_S = 30.0
@@ -117,9 +118,9 @@ class Manager:
             if refusal.name != "systemd1.NoSuchUnit":
                 raise self._error(f"can't reset the unit {unit}: {refusal.text}") from None
 
-    def set_properties(self, unit: str, properties: "Properties") -> None:
-        """Change a unit until it ends. Raises Refusal, Error."""
-        body = (unit, True, list(properties.items()))
+    def set_properties(self, unit: str, properties: "Iterable[Property]") -> None:
+        """Change a unit until it ends, in this order. Raises Refusal, Error."""
+        body = (unit, True, list(properties))
         self._reply(self._send("SetUnitProperties", MANAGER, "sba(sv)", body), "SetUnitProperties", unit)
 
     def _connect(self) -> "Any":

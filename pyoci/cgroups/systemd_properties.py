@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyoci.cgroups.devices_v1 import Device, Memory
+
     # A D-Bus signature and a value of that type.
-    Properties = dict[str, tuple[str, Any]]
+    Value = tuple[str, Any]
+    Properties = dict[str, Value]
+    Property = tuple[str, Value]
     Read = Callable[[str, str], str | None]
 
 INFINITY = 2**64 - 1
@@ -161,6 +165,38 @@ def _unified(file: str, text: str, found: "Properties") -> None:
         found["CPUWeight"] = ("t", 0)
     elif file == "cpu.max" and len(numbers) in (1, 2):
         _quota(-1 if words[0] == "max" else numbers[0], numbers[1] if len(numbers) == 2 else 0, found)
+
+
+def of_devices(memory: "Memory") -> "list[Property]":
+    """v1's device rules as systemd has them, which writes them again at a daemon-reload and at every change of the unit.
+
+    Raises ConfigError for what it hasn't.
+    """
+    strict = not memory.allow
+    properties: "list[Property]" = [
+        ("DevicePolicy", ("s", "strict" if strict else "auto")),
+        ("DeviceAllow", ("a(ss)", [])),  # forgets those of before
+    ]
+    allowed = []
+    for device, (access, origin) in memory.exceptions.items():
+        path = _device_path(device)
+        if not strict or path is None:
+            message = "systemd, which writes the rules of cgroup v1 again, can't express this"
+            hint = (
+                "deny all devices first, then allow some by their major number; or leave --systemd-cgroup out"
+            )
+            raise ConfigError([Problem(origin, message)], hint=hint)
+        allowed.append((path, access))
+    return [*properties, ("DeviceAllow", ("a(ss)", allowed))] if allowed else properties
+
+
+def _device_path(device: "Device") -> "str | None":
+    """As DeviceAllow= has it (systemd.resource-control(5)); None if it can't be said."""
+    kind, major, minor = device
+    word = "char" if kind == "c" else "block"
+    if major is None:
+        return f"{word}-*" if minor is None else None
+    return f"{word}-{major}" if minor is None else f"/dev/{word}/{major}:{minor}"
 
 
 def _limit(value: int) -> int:

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from pyoci.cgroups import devices_v1
 from pyoci.cgroups.systemd_properties import (
     INFINITY,
     of_annotations,
+    of_devices,
     of_resources,
     of_unit,
     supported,
@@ -166,3 +168,45 @@ def test_an_annotation_that_means_nothing_is_an_error_at_its_place(name: str, te
     (problem,) = caught.value.problems
     assert problem.pointer == f"/annotations/org.systemd.property.{name}"
     assert why in problem.message
+
+
+DENY_ALL = {"allow": False, "access": "rwm"}
+
+
+def devices_of(*rules: dict[str, Any]) -> list[Any]:
+    return of_devices(devices_v1.wanted(list(rules), devices_v1.Memory()))
+
+
+def test_device_rules_of_v1_are_an_allow_list() -> None:
+    fuse = {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}
+    disks = {"allow": True, "type": "b", "major": 8, "access": "r"}
+    policy, forgotten, (name, (signature, allowed)) = devices_of(DENY_ALL, fuse, disks)
+    assert policy == ("DevicePolicy", ("s", "strict"))
+    assert forgotten == ("DeviceAllow", ("a(ss)", []))
+    assert (name, signature) == ("DeviceAllow", "a(ss)")
+    assert allowed[:4] == [
+        ("/dev/char/10:229", "rw"),
+        ("block-8", "r"),
+        ("char-*", "m"),
+        ("block-*", "m"),
+    ]
+
+
+def test_all_devices_are_no_list() -> None:
+    assert devices_of(DENY_ALL, {"allow": True}) == [
+        ("DevicePolicy", ("s", "auto")),
+        ("DeviceAllow", ("a(ss)", [])),
+    ]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [{"allow": False, "type": "b", "major": 8}],
+        [DENY_ALL, {"allow": True, "type": "c", "minor": 3}],
+    ],
+)
+def test_device_rules_that_systemd_has_not_are_an_error(rules: list[dict[str, Any]]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        devices_of(*rules)
+    assert caught.value.problems[0].pointer == f"/linux/resources/devices/{len(rules) - 1}"
