@@ -69,7 +69,12 @@ def _line(entry: "Entry", kind: str, groups: "Cgroups | None" = None) -> str:
     if groups:
         from pyoci.cgroups.stats import stats
 
-        event["data"] = stats(groups)
+        figures = stats(groups)
+        if "resctrl" in entry.state:
+            from pyoci.cgroups import resctrl, resctrl_stats
+
+            figures["intel_rdt"] = resctrl_stats.stats(resctrl.from_record(entry.state["resctrl"]))
+        event["data"] = figures
     return jsontext.dump(event) + "\n"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pyoci.cgroups import resctrl
+from pyoci.cgroups import resctrl, resctrl_stats
 from pyoci.errors import ConfigError, Error
 
 
@@ -192,3 +192,43 @@ def test_without_the_filesystem_it_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError) as caught:
         resctrl.open_for({}, "c1")
     assert caught.value.problems[0].pointer == "/linux/intelRdt"
+
+
+def write(base: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text(text)
+
+
+def test_events_tell_what_the_group_has_and_uses(root: Path) -> None:
+    write(
+        root,
+        {
+            "info/L3/cbm_mask": "fff\n",
+            "info/L3/min_cbm_bits": "1\n",
+            "info/L3/num_closids": "16\n",
+            "info/MB/min_bandwidth": "10\n",
+            "info/MB/delay_linear": "1\n",
+            "gold/schemata": "    MB:0=50;1=50\n    L3:0=f0;1=f0\n",
+            "gold/mon_groups/c1/mon_data/mon_L3_00/mbm_total_bytes": "4096\n",
+            "gold/mon_groups/c1/mon_data/mon_L3_00/mbm_local_bytes": "1024\n",
+            "gold/mon_groups/c1/mon_data/mon_L3_00/llc_occupancy": "77\n",
+            "gold/mon_groups/c1/mon_data/mon_L3_01/mbm_total_bytes": "Unavailable\n",
+        },
+    )
+    group = resctrl.Resctrl(f"{root}/gold", made=False, ours=False, monitor=f"{root}/gold/mon_groups/c1")
+    assert resctrl_stats.stats(group) == {
+        "l3_cache_info": {"cbm_mask": "fff", "min_cbm_bits": 1, "num_closids": 16},
+        "l3_cache_schema_root": "L3:0=fff;1=fff",
+        "l3_cache_schema": "L3:0=f0;1=f0",
+        "mem_bw_info": {"delay_linear": 1, "min_bandwidth": 10},
+        "mem_bw_schema_root": "MB:0=100;1=100",
+        "mem_bw_schema": "MB:0=50;1=50",
+        "mbm_stats": [{"mbm_total_bytes": 4096, "mbm_local_bytes": 1024}, {}],
+        "cmt_stats": [{"llc_occupancy": 77}, {}],
+    }
+
+
+def test_of_a_processor_without_it_events_tell_nothing(tmp_path: Path) -> None:
+    group = resctrl.Resctrl(f"{tmp_path}/c1", made=True, ours=True, monitor=None)
+    assert resctrl_stats.stats(group) == {}
