@@ -201,7 +201,9 @@ class SystemdCgroups(Cgroups):
             _make(group)
         if "PIDs" not in self.properties or self.mode != "v2":
             self._join(pid)
-        super().apply(resources)
+        if resources:
+            self._manager().wait_until_idle()
+            super().apply(resources)
 
     def apply(self, resources: "dict[str, Any]", journal: "Journal | None" = None) -> None:
         """Changes the files as `Cgroups.apply` does, and the unit. Raises ConfigError, Error."""
@@ -220,6 +222,7 @@ class SystemdCgroups(Cgroups):
                 break
             except Refusal as refusal:
                 properties = self._without_unknown(properties, refusal)
+        manager.wait_until_idle()
         super().apply(resources)
 
     def directory(self, controller: str) -> "str | None":

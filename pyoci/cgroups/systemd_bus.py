@@ -25,6 +25,7 @@ SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 PATH, NAME = "/org/freedesktop/systemd1", "org.freedesktop.systemd1"
 MANAGER = DBusAddress(PATH, NAME, f"{NAME}.Manager")
 PROPERTIES = DBusAddress(PATH, NAME, "org.freedesktop.DBus.Properties")
+PEER = DBusAddress(PATH, NAME, "org.freedesktop.DBus.Peer")
 BUS = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
 JOB_REMOVED = f"type='signal',sender='{NAME}',path='{PATH}',interface='{NAME}.Manager',member='JobRemoved'"
 USER_HINT = (
@@ -122,6 +123,16 @@ class Manager:
         """Change a unit until it ends, in this order. Raises Refusal, Error."""
         body = (unit, True, list(properties))
         self._reply(self._send("SetUnitProperties", MANAGER, "sba(sv)", body), "SetUnitProperties", unit)
+
+    def wait_until_idle(self) -> None:
+        """Wait until systemd has written to the cgroups what it wants to write: it does that before it takes another call.
+
+        Raises Error.
+        """
+        try:
+            self._reply(self._send("Ping", PEER), "Ping")
+        except Refusal as refusal:
+            raise self._error(f"can't ask systemd: {refusal.text}") from None
 
     def _connect(self) -> "Any":
         addresses = _addresses(_bus_address(user=self.user))
