@@ -82,7 +82,8 @@ def leaving_nothing(path: Path, root: Path) -> Iterator[Runtime]:
     finally:
         runtime.remove_all()
         more = host.leaks(before, root)
-        host.sweep(before)
+        if more:
+            host.sweep(before)
         host.reap()
         shutil.rmtree(root)
     assert not more, "left behind:\n" + "\n".join(more)

@@ -17,8 +17,7 @@ from pyoci.cgroups.device_filter import container_rules, decide
 
 from .conftest import MakeBundle
 
-V2 = (host.CGROUPS / "cgroup.controllers").exists()
-FILTERED = V2 or (SYSTEMD and (host.CGROUPS / "unified").is_dir())  # by eBPF, which can do everything
+FILTERED = host.V2 or (SYSTEMD and (host.CGROUPS / "unified").is_dir())  # by eBPF, which can do everything
 DENY_ALL: dict[str, Any] = {"allow": False, "access": "rwm"}
 # "Local and experimental use" (admin-guide/devices.txt), so without a driver: what is permitted ends with ENXIO.
 MAJOR = 120

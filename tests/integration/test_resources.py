@@ -15,7 +15,6 @@ from conformance.runtime import Runtime, new_id
 from .conftest import MakeBundle
 
 MIB = 1 << 20
-V2 = (host.CGROUPS / "cgroup.controllers").exists()
 CPU = 1 if (os.cpu_count() or 1) > 1 else 0
 
 
@@ -50,7 +49,7 @@ class Field:
     ) -> None:
         self.values = values
         self.unless = unless
-        self.here = v2 if V2 else v1
+        self.here = v2 if host.V2 or (not isinstance(v1, str) and host.in_v2(v1[0])) else v1
 
 
 def memory(first: dict[str, Any], second: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -111,10 +110,10 @@ FIELDS = {
         "memory.high",
     ),
     "memory.useHierarchy": Field(
-        memory({"useHierarchy": True}, {"useHierarchy": True}),
+        memory({"limit": 64 * MIB, "useHierarchy": True}, {"limit": 96 * MIB, "useHierarchy": True}),
         ("memory", "memory.use_hierarchy", "1", "1"),
-        # Always so on v2: nothing to be written.
-        ("memory", "memory.max", "max", "max"),
+        # Always so on v2: nothing more to be written.
+        ("memory", "memory.max", str(64 * MIB), str(96 * MIB)),
     ),
     "cpu.shares": Field(
         cpu("shares", 2048, 512),
@@ -192,12 +191,12 @@ FIELDS = {
     "blockIO.throttleWriteIOPSDevice": throttle("throttleWriteIOPSDevice", "write_iops_device", "wiops"),
     "hugepageLimits": Field(
         tuple({"hugepageLimits": [{"pageSize": "2MB", "limit": n * MIB}]} for n in (4, 8)),  # type: ignore[arg-type]
-        ("hugetlb", "hugetlb.2MB.limit_in_bytes hugetlb.2MB.max", str(4 * MIB), str(8 * MIB)),
+        ("hugetlb", "hugetlb.2MB.limit_in_bytes", str(4 * MIB), str(8 * MIB)),
         ("hugetlb", "hugetlb.2MB.max", str(4 * MIB), str(8 * MIB)),
     ),
     "hugepageLimits, reservations": Field(
         tuple({"hugepageLimits": [{"pageSize": "2MB", "limit": n * MIB}]} for n in (4, 8)),  # type: ignore[arg-type]
-        ("hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes hugetlb.2MB.rsvd.max", str(4 * MIB), str(8 * MIB)),
+        ("hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes", str(4 * MIB), str(8 * MIB)),
         ("hugetlb", "hugetlb.2MB.rsvd.max", str(4 * MIB), str(8 * MIB)),
     ),
     "network.classID": Field(
@@ -215,42 +214,27 @@ FIELDS = {
         ("rdma", "rdma.max", "mlx5_0 hca_handle=3 hca_object=max", "mlx5_0 hca_handle=4 hca_object=max"),
         ("rdma", "rdma.max", "mlx5_0 hca_handle=3 hca_object=max", "mlx5_0 hca_handle=4 hca_object=max"),
     ),
-    "unified": Field(
-        ({"unified": {"memory.high": str(64 * MIB)}}, {"unified": {"memory.high": "max"}}),
-        V2_ONLY,
-        ("memory", "memory.high", str(64 * MIB), "max"),
-    ),
-    "unified, hybrid": Field(
-        ({"unified": {"hugetlb.2MB.max": str(4 * MIB)}}, {"unified": {"hugetlb.2MB.max": "max"}}),
-        ("hugetlb", "hugetlb.2MB.max", str(4 * MIB), "max"),
-        ("hugetlb", "hugetlb.2MB.max", str(4 * MIB), "max"),
-    ),
+    **{
+        f"unified, {controller}": Field(
+            ({"unified": {file: value}}, {"unified": {file: "max"}}),
+            # Of a hybrid host's v2 tree it may be a controller.
+            (controller, file, value, "max") if host.in_v2(controller) else V2_ONLY,
+            (controller, file, value, "max"),
+        )
+        for controller, file, value in (
+            ("memory", "memory.high", str(64 * MIB)),
+            ("hugetlb", "hugetlb.2MB.max", str(4 * MIB)),
+        )
+    },
 }
-UNIFIED_TREE = Path("/sys/fs/cgroup/unified")
-
-
-def directory(pid: int, controller: str) -> Path:
-    """The container's cgroup; that of a hybrid host's v2 tree for the controllers that it has."""
-    if not V2 and controller in controllers_beside_v1():
-        own = next(line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line[:3] == "0::")
-        return UNIFIED_TREE / own[4:]
-    return host.cgroup_of(pid, controller)
-
-
-def controllers_beside_v1() -> list[str]:
-    try:
-        return (UNIFIED_TREE / "cgroup.controllers").read_text().split()
-    except OSError:
-        return []
 
 
 def why_not(controller: str, files: str) -> str | None:
     """What the error says if this host's kernel doesn't have it; None if it does."""
-    if V2:
-        listed = (host.CGROUPS / "cgroup.controllers").read_text().split()
-        return None if controller in listed else "controller isn't available"
-    if controller in controllers_beside_v1():
+    if controller in host.v2_controllers():
         return None
+    if host.V2:
+        return "controller isn't available"
     mounted = host.CGROUPS / controller
     if not mounted.is_dir():
         return "controller isn't mounted"
@@ -283,8 +267,6 @@ def test_a_field_is_in_the_kernels_file_and_can_be_updated(
     refused = field.here if isinstance(field.here, str) else why_not(*field.here[:2])
     if name.startswith("rdma") and refused is None:
         refused = "no such device"
-    if name.startswith("unified") and not V2 and not controllers_beside_v1():
-        refused = V2_ONLY  # the v2 tree of this hybrid host is empty
     if refused:
         said = pyoci.fails("create", "--bundle", path, new_id())
         section = name.split(".")[0].split(",")[0]
@@ -300,7 +282,7 @@ def test_a_field_is_in_the_kernels_file_and_can_be_updated(
             return
         pyoci("delete", "--force", "probe")
     container = pyoci.launch(path)
-    cgroup = directory(pyoci.pid(container), controller)
+    cgroup = host.cgroup_of(pyoci.pid(container), controller)
     assert text_of(cgroup, files, before) == before
     (path / "new.json").write_text(json.dumps(second))
     pyoci("update", "--resources", path / "new.json", container)

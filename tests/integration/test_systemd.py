@@ -29,16 +29,17 @@ pytestmark = pytest.mark.skipif(
     not Path("/run/systemd/system").is_dir(), reason="this host is not run by systemd"
 )
 MIB = 1 << 20
-V2 = (host.CGROUPS / "cgroup.controllers").exists()
-HIERARCHIES = [host.CGROUPS] if V2 else [path for path in host.CGROUPS.iterdir() if not path.is_symlink()]
+HIERARCHIES = (
+    [host.CGROUPS] if host.V2 else [path for path in host.CGROUPS.iterdir() if not path.is_symlink()]
+)
 LIMITS: dict[str, Any] = {
     "memory": {"limit": 64 * MIB, "reservation": 32 * MIB, "swap": 96 * MIB},
     "cpu": {"shares": 2048, "quota": 33_333, "period": 50_000, "cpus": "0", "mems": "0"},
     "pids": {"limit": 77},
 }
-if V2:
+if host.V2:
     LIMITS["unified"] = {"memory.high": str(48 * MIB)}
-if V2 or Path("/sys/module/bfq").is_dir():  # which v1 needs for weights
+if host.V2 or Path("/sys/module/bfq").is_dir():  # which v1 needs for weights
     LIMITS["blockIO"] = {"weight": 500}
 # What systemd says of them, and what the kernel.
 KNOWN = {"CPUQuotaPerSecUSec": "670ms", "CPUQuotaPeriodUSec": "50ms", "TasksMax": "77"} | (
@@ -52,7 +53,7 @@ KNOWN = {"CPUQuotaPerSecUSec": "670ms", "CPUQuotaPeriodUSec": "50ms", "TasksMax"
         "AllowedMemoryNodes": "0",
         "IOWeight": "4950",
     }
-    if V2
+    if host.V2
     else {"MemoryLimit": str(64 * MIB), "CPUShares": "2048"}
     | ({"BlockIOWeight": "500"} if "blockIO" in LIMITS else {})
 )
@@ -66,7 +67,7 @@ WRITTEN = {("cpuset", "cpuset.cpus"): "0", ("pids", "pids.max"): "77"} | (
         ("cpu", "cpu.max"): "33333 50000",
         ("io", "io.weight"): "default 4950",
     }
-    if V2
+    if host.V2
     else {
         ("memory", "memory.limit_in_bytes"): str(64 * MIB),
         ("memory", "memory.soft_limit_in_bytes"): str(32 * MIB),
@@ -175,7 +176,7 @@ def test_a_path_can_name_a_slice_of_its_own(pyoci: Runtime, bundle: MakeBundle) 
 def test_systemd_and_the_kernel_know_every_limit(pyoci: Runtime, bundle: MakeBundle) -> None:
     container = pyoci.launch(bundle(process={"args": ["sleep", "1000"]}, linux={"resources": LIMITS}))
     assert show(f"pyoci-{container}.scope", *KNOWN) == KNOWN
-    files = WRITTEN if V2 else KEPT
+    files = WRITTEN if host.V2 else KEPT
     assert written(pyoci.pid(container), files) == files
 
 
@@ -193,11 +194,11 @@ def test_limits_can_be_changed_later_in_both(pyoci: Runtime, sleeper: Path) -> N
     container = pyoci.launch(sleeper)
     flags = ["--pids-limit", "77", "--cpu-quota", "33333", "--cpu-period", "50000", "--memory", "64m"]
     pyoci("update", *flags, container)
-    names = ("TasksMax", "CPUQuotaPerSecUSec", "MemoryMax" if V2 else "MemoryLimit")
+    names = ("TasksMax", "CPUQuotaPerSecUSec", "MemoryMax" if host.V2 else "MemoryLimit")
     assert show(f"pyoci-{container}.scope", *names) == {name: KNOWN[name] for name in names}
     files = {
         (controller, name): value
-        for (controller, name), value in (WRITTEN if V2 else KEPT).items()
+        for (controller, name), value in (WRITTEN if host.V2 else KEPT).items()
         if name in ("pids.max", "cpu.max", "memory.max", "memory.limit_in_bytes")
     }
     assert written(pyoci.pid(container), files) == files
@@ -408,7 +409,7 @@ def test_on_a_host_without_systemd_the_driver_says_so(pyoci: Runtime, sleeper: P
     assert "not run by systemd" in done.stderr
 
 
-@pytest.mark.skipif(not V2, reason="cgroup v1 can't be given to a user")
+@pytest.mark.skipif(not host.V2, reason="cgroup v1 can't be given to a user")
 def test_a_user_whose_shell_is_not_delegated_is_moved_by_systemd(
     runtime_file: Path, reachable: MakeBundle
 ) -> None:
