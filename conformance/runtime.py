@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import select
 import subprocess
 import tempfile
 import time
@@ -36,6 +37,22 @@ class Result:
         return f"{' '.join(self.command)}\n-> {self.code}\nstdout: {self.stdout}\nstderr: {self.stderr}"
 
 
+def ended(process: subprocess.Popen[Any], timeout: float) -> int:
+    """The exit status, as soon as there is one; -1 after so many seconds, and then it is killed.
+
+    Popen.wait with a timeout looks again and again, at ever longer intervals.
+    """
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        if not select.select([descriptor], [], [], timeout)[0]:
+            process.kill()
+            process.wait()
+            return -1
+        return process.wait()
+    finally:
+        os.close(descriptor)
+
+
 class Runtime:
     """The command at `path` with its state in `root`.
 
@@ -58,12 +75,7 @@ class Runtime:
         command = self.command + [str(argument) for argument in arguments]
         with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
             process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
-            try:
-                code = process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                code = -1
+            code = ended(process, timeout)
             stdout.seek(0)
             stderr.seek(0)
             result = Result(command, code, stdout.read(), stderr.read())
@@ -109,9 +121,8 @@ class Runtime:
         container = new_id()
         with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
             command = [*self.command, "create", "--bundle", str(bundle), *flags, container]
-            code = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, timeout=TIMEOUT_S
-            ).returncode
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+            code = ended(process, TIMEOUT_S)
             if code == 0:
                 self("start", container)
                 self.await_status(container, "stopped")
