@@ -171,14 +171,15 @@ def lines(now: Memory, then: Memory) -> "Iterator[tuple[str, str, str]]":
     if not same:
         yield POINTER, ALLOW if then.allow else DENY, EVERYTHING
     had = now.exceptions if same else {}
+    for device, (access, pointer) in then.exceptions.items():
+        if not set(access) <= set(had.get(device, ("", ""))[0]):
+            yield pointer, DENY if then.allow else ALLOW, _text(device, access)
+    # Last, so that what both allow is allowed all the time.
     for device, (access, _) in had.items():
         wants = then.exceptions.get(device, ("", ""))[0]
         surplus = "".join(letter for letter in access if letter not in wants)
         if surplus:
             yield POINTER, DENY, _text(device, surplus)
-    for device, (access, pointer) in then.exceptions.items():
-        if not set(access) <= set(had.get(device, ("", ""))[0]):
-            yield pointer, DENY if then.allow else ALLOW, _text(device, access)
 
 
 def _joined(one: str, other: str) -> str:

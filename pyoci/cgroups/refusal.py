@@ -59,7 +59,35 @@ def unavailable(pointer: str, controller: str, mode: str) -> ConfigError:
         message = f"the {controller} controller isn't available in the root cgroup of this host (cgroup v2)"
     else:
         message = f"the {controller} controller isn't mounted on this host (cgroup v1)"
-    return ConfigError([Problem(pointer, message)])
+    return ConfigError([Problem(pointer, message)], hint=_way_to(controller, mode))
+
+
+def _way_to(controller: str, mode: str) -> str:
+    """What could be done about a missing controller (cgroups(7), /proc/cgroups)."""
+    known = _known().get("blkio" if controller == "io" else controller)
+    if known is None:
+        return "this kernel doesn't have the controller (/proc/cgroups): leave the property out"
+    hierarchy, enabled = known
+    if not enabled:
+        return "the kernel was told not to have it: see cgroup_disable= in /proc/cmdline"
+    if mode == "v2":
+        return (
+            "a cgroup v1 hierarchy has it: unmount that"
+            if hierarchy
+            else "the container or namespace that this runs in hasn't been given it"
+        )
+    place = f"/sys/fs/cgroup/{controller}"
+    return f"`mkdir -p {place} && mount -t cgroup -o {controller} {controller} {place}`"
+
+
+def _known() -> "dict[str, tuple[bool, bool]]":
+    """Each controller of this kernel: whether a v1 hierarchy has it, and whether it is enabled."""
+    try:
+        with open("/proc/cgroups") as file:
+            rows = [line.split() for line in file if not line.startswith("#")]
+    except OSError:
+        return {}
+    return {row[0]: (row[1] != "0", row[3] == "1") for row in rows}
 
 
 def not_enabled(pointer: str, controllers: "list[str]", directory: str, error: OSError) -> ConfigError:

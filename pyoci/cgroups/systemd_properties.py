@@ -29,6 +29,7 @@ SINCE = {
     "AllowedCPUs": 244,
     "AllowedMemoryNodes": 244,
     "OOMPolicy": 253,
+    "MemoryZSwapMax": 253,
 }
 IDLE_SINCE = 252  # CPUWeight=idle
 # Those that say what the unit is; everything else of ours may be overridden by an annotation.
@@ -41,8 +42,12 @@ UNIFIED = {
     "memory.high": "MemoryHigh",
     "memory.max": "MemoryMax",
     "memory.swap.max": "MemorySwapMax",
+    "memory.zswap.max": "MemoryZSwapMax",
     "pids.max": "TasksMax",
+    "cpu.weight": "CPUWeight",
+    "io.weight": "IOWeight",
 }
+MASKS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 
 
 def of_unit(name: str, slice_name: str, container_id: str, *, v2: bool) -> "Properties":
@@ -121,8 +126,8 @@ def _cpu(cpu: "dict[str, Any]", found: "Properties", *, v2: bool) -> None:
         found["CPUWeight"] = ("t", 0)
     if cpu.get("quota"):
         _quota(cpu["quota"], cpu.get("period") or 0, found)
-    for name, wanted in (("cpus", "AllowedCPUs"), ("mems", "AllowedMemoryNodes")):
-        _mask(wanted, cpu.get(name), found if v2 else {})
+    for name in ("cpus", "mems") if v2 else ():
+        _mask(MASKS[f"cpuset.{name}"], cpu.get(name), found)
 
 
 def _quota(quota: int, period: int, found: "Properties") -> None:
@@ -150,17 +155,15 @@ def _mask(name: str, listed: "str | None", found: "Properties") -> None:
 
 def _unified(file: str, text: str, found: "Properties") -> None:
     words = text.split()
+    if file == "io.weight" and words[:1] == ["default"]:
+        words = words[1:]
+    if file in MASKS and len(words) == 1:
+        _mask(MASKS[file], words[0], found)
     if not all(word.isdecimal() or word == "max" for word in words):
-        if file in ("cpuset.cpus", "cpuset.mems"):
-            _mask("AllowedCPUs" if file == "cpuset.cpus" else "AllowedMemoryNodes", text.strip(), found)
         return
     numbers = [INFINITY if word == "max" else int(word) for word in words]
     if file in UNIFIED and len(numbers) == 1:
         found[UNIFIED[file]] = ("t", numbers[0])
-    elif file in ("cpuset.cpus", "cpuset.mems") and len(numbers) == 1:
-        _mask("AllowedCPUs" if file == "cpuset.cpus" else "AllowedMemoryNodes", words[0], found)
-    elif file == "cpu.weight" and len(numbers) == 1:
-        found["CPUWeight"] = ("t", numbers[0])
     elif file == "cpu.idle" and words == ["1"]:
         found["CPUWeight"] = ("t", 0)
     elif file == "cpu.max" and len(numbers) in (1, 2):

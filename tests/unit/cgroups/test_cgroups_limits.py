@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyoci.cgroups import tree, v1, v2
+from pyoci.cgroups import refusal, tree, v1, v2
 from pyoci.cgroups.layout import Layout
 from pyoci.errors import ConfigError, Error
 
@@ -317,6 +317,24 @@ def test_a_controller_that_is_not_mounted_is_an_error_only_if_it_is_asked_for(tm
     assert caught.value.problems[0].pointer == "/linux/resources/pids/limit"
     with pytest.raises(ConfigError, match="devices controller isn't mounted"):
         cgroups.apply_devices([{"allow": False}])
+
+
+@pytest.mark.parametrize(
+    ("controller", "mode", "hint"),
+    [
+        ("net_cls", "v1", "mount -t cgroup -o net_cls"),
+        ("rdma", "v1", "doesn't have the controller"),
+        ("pids", "v1", "cgroup_disable="),
+        ("io", "v2", "a cgroup v1 hierarchy has it"),
+        ("net_cls", "v2", "hasn't been given it"),
+    ],
+)
+def test_what_could_be_done_about_a_missing_controller(
+    monkeypatch: pytest.MonkeyPatch, controller: str, mode: str, hint: str
+) -> None:
+    table = {"net_cls": (False, True), "pids": (False, False), "blkio": (True, True)}
+    monkeypatch.setattr(refusal, "_known", lambda: table)
+    assert hint in str(refusal.unavailable("/x", controller, mode).hint)
 
 
 def test_what_is_recorded_is_what_comes_back(v2_tree: Path) -> None:
