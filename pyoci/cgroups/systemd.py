@@ -2,13 +2,13 @@
 
 A scope can't be without a process, so there is nothing to be made before the init is there: `create` does nothing, `begin` asks
 systemd, and `settle` waits for it, while the init goes on until it needs its cgroup. On v1 systemd makes the directories of the
-controllers that it knows, and we those of the others.
+controllers that it knows. Those of the others are ours, made before the init, which joins them by itself.
 """
 
 import posix
 import time
 
-from pyoci.cgroups import systemd_names, systemd_properties
+from pyoci.cgroups import systemd_names, systemd_properties, tree
 from pyoci.cgroups.tree import Cgroups, Group, failed, group_from_record, missing_ancestors, put, read
 from pyoci.errors import ConfigError, Error, Problem
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 RUNNING = "/run/systemd/system"  # sd_booted(3)
 SYSTEM_OWN = "/init.scope"
+# The hierarchies that systemd keeps, CGROUP_MASK_V1 of its source; "unified" is that of v2.
+KEPT = frozenset(("name=systemd", "unified", "cpu", "cpuacct", "blkio", "memory", "devices", "pids"))
 # A unit that has just ended is known for a moment longer.
 TRIES, PAUSE_S = 40, 0.025
 
@@ -167,7 +169,16 @@ class SystemdCgroups(Cgroups):
         return super().record() | {"systemd": known}
 
     def create(self) -> None:
-        """Nothing yet, see above."""
+        """Makes what isn't systemd's to make. Raises Error."""
+        for group in self._own():
+            tree.make(group)
+
+    def join_files(self) -> "list[str]":
+        """See `Cgroups.join_files`; without those that systemd puts the init into."""
+        return [group.path + "/tasks" for group in self._own()]
+
+    def _own(self) -> "list[Group]":
+        return [group for group in self.groups if not KEPT.intersection(group.controllers)]
 
     def begin(self, pid: int, resources: "dict[str, Any]") -> None:
         """Asks systemd for the unit, and doesn't wait.
@@ -198,7 +209,7 @@ class SystemdCgroups(Cgroups):
         if self.ours:
             self._await_start()
         for group in self.groups:
-            _make(group)
+            _make_again(group)
         if "PIDs" not in self.properties or self.mode != "v2":
             self._join(pid)
         if resources:
@@ -352,10 +363,8 @@ class SystemdCgroups(Cgroups):
         return True
 
 
-def _make(group: Group) -> None:
-    """A directory that systemd doesn't make, with what is missing above it; on v2 there is none."""
-    from pyoci.cgroups.tree import fill_cpuset
-
+def _make_again(group: Group) -> None:
+    """A directory that this systemd hasn't made, for one reason or other."""
     try:
         for directory in (*group.ancestors, group.path):
             try:
@@ -364,5 +373,3 @@ def _make(group: Group) -> None:
                 pass
     except OSError as error:
         raise failed("create", group.path, error) from None
-    if "cpuset" in group.controllers:
-        fill_cpuset(group)

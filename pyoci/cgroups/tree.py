@@ -143,11 +143,8 @@ class Cgroups:
         Raises Error if the kernel refuses. `remove` takes away what was made until then.
         """
         for group in self.groups:
-            if not group.existed:
-                _make(group)
-            if "cpuset" in group.controllers:
-                fill_cpuset(group)
-            elif group.controllers == (UNIFIED,) and self.mode == "v2":
+            make(group)
+            if group.controllers == (UNIFIED,) and self.mode == "v2":
                 _open_ancestors(group)
 
     def apply(self, resources: "dict[str, Any]", journal: "Journal | None" = None) -> None:
@@ -359,6 +356,17 @@ def freezer_file(group: "Group | None") -> "str | None":
         # freezer.state also says FROZEN when a parent is.
         return group.path + "/freezer.self_freezing"
     return group.path + "/cgroup.freeze" if group and UNIFIED in group.controllers else None
+
+
+def make(group: Group) -> None:
+    """Makes a group's directory, if it is missing, and a v1 cpuset fit for processes.
+
+    Raises Error if the kernel refuses, or somebody else makes it at the same time.
+    """
+    if not group.existed:
+        _make(group)
+    if "cpuset" in group.controllers:
+        fill_cpuset(group)
 
 
 def _make(group: Group) -> None:
