@@ -12,7 +12,7 @@ Documentation/bpf/standardization/instruction-set.rst.
 import posix
 from _struct import pack
 
-from pyoci.cgroups.devices import DEFAULTS, POINTER, uniform
+from pyoci.cgroups.devices import POINTER, in_order
 from pyoci.errors import ConfigError, Problem
 
 TYPE_CHECKING = False
@@ -123,24 +123,6 @@ def decide(rules: "list[Rule]", kind: str, access: str, major: int, minor: int) 
 NO_PROGRAM = -2
 
 
-def container_rules(entries: "list[dict[str, Any]]") -> "list[Rule]":
-    """linux.resources.devices, then what every container may use.
-
-    Raises ConfigError for a device number that doesn't fit into 32 bits.
-    """
-    rules: "list[Rule]" = []
-    for number, entry in enumerate(entries):
-        for rule in uniform(entry):
-            for name, value in (("major", rule[2]), ("minor", rule[3])):
-                if value is not None and value > 0xFFFFFFFF:
-                    raise ConfigError(
-                        [Problem(f"{POINTER}/{number}/{name}", f"{value} is not a device number")]
-                    )
-            rules.append(rule)
-    rules += DEFAULTS
-    return rules
-
-
 def apply(
     directory: str,
     entries: "list[dict[str, Any]]",
@@ -159,7 +141,7 @@ def apply(
 
     Raises ConfigError.
     """
-    program = compile_filter(container_rules(entries))
+    program = compile_filter([rule for rule, _ in in_order(entries)])
     try:
         cgroup = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         try:

@@ -1,5 +1,7 @@
 """Which devices a container may use: the rules of config.json made uniform, and those that every container has."""
 
+from pyoci.errors import ConfigError, Problem
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -41,3 +43,22 @@ def uniform(rule: "dict[str, Any]") -> "list[Rule]":
         # v1 reads no further than the "a": "a 1:3 r" would allow everything.
         return [(allow, "c", major, minor, access), (allow, "b", major, minor, access)]
     return [(allow, kind, major, minor, access)]
+
+
+def in_order(entries: "list[dict[str, Any]]") -> "list[tuple[Rule, str]]":
+    """All rules of a container, each with the JSON pointer of what asks for it: its own, then what every container may use.
+
+    Arguments:
+        entries: linux.resources.devices.
+
+    Raises ConfigError for a device number that doesn't fit into 32 bits.
+    """
+    rules: "list[tuple[Rule, str]]" = []
+    for number, entry in enumerate(entries):
+        pointer = f"{POINTER}/{number}"
+        for rule in uniform(entry):
+            for name, value in (("major", rule[2]), ("minor", rule[3])):
+                if value is not None and value > 0xFFFFFFFF:
+                    raise ConfigError([Problem(f"{pointer}/{name}", f"{value} is not a device number")])
+            rules.append((rule, pointer))
+    return rules + [(rule, POINTER) for rule in DEFAULTS]

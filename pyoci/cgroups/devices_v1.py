@@ -6,8 +6,10 @@ the lines are not the config's rules, but lead from what the cgroup has to what 
 "deny all", as nearly all do, that is the same, and in the same order. What can't be had is an error.
 """
 
+import posix
+
 from pyoci.cgroups import tree
-from pyoci.cgroups.devices import DEFAULTS, POINTER, uniform
+from pyoci.cgroups.devices import POINTER, in_order
 from pyoci.errors import ConfigError, Problem
 
 TYPE_CHECKING = False
@@ -102,7 +104,7 @@ def apply(directory: str, rules: "list[dict[str, Any]]") -> None:
     Raises ConfigError, with the rules as they were as far as the kernel tells them.
     """
     now = _read(directory)
-    then = wanted(rules, _read(directory.rpartition("/")[0]))
+    then = wanted(rules, above(directory))
     for pointer, file, line in lines(now, then):
         try:
             tree.put(f"{directory}/{file}", line)
@@ -122,6 +124,14 @@ def _restore(directory: str, before: Memory) -> None:
         pass  # The error that led here is told.
 
 
+def above(directory: str) -> Memory:
+    """What a cgroup's parent has; a parent that is still to be made will have what is above it."""
+    parent = directory.rpartition("/")[0]
+    while len(parent) > 1 and not posix.access(parent, posix.F_OK):
+        parent = parent.rpartition("/")[0]
+    return _read(parent)
+
+
 def _read(directory: str) -> Memory:
     try:
         return read(tree.read(directory + "/devices.list"))
@@ -129,19 +139,18 @@ def _read(directory: str) -> Memory:
         return Memory()
 
 
-def wanted(rules: "list[dict[str, Any]]", above: Memory) -> Memory:
+def wanted(rules: "list[dict[str, Any]]", parent: Memory) -> Memory:
     """What rules and then what every container needs come to.
 
     Arguments:
         rules: linux.resources.devices.
-        above: what the parent cgroup has, and so a new one.
+        parent: what the cgroup above has, and so a new one.
 
     Raises ConfigError for what v1 can't do.
     """
-    parts = [(part, f"{POINTER}/{i}") for i, rule in enumerate(rules) for part in uniform(rule)]
-    parts += [(part, POINTER) for part in DEFAULTS]
-    memory = Memory(allow=above.allow)
-    memory.exceptions.update(above.exceptions)
+    parts = in_order(rules)
+    memory = Memory(allow=parent.allow)
+    memory.exceptions.update(parent.exceptions)
     # What comes before a rule about everything doesn't count, so it needn't be possible either.
     first = max((i for i, (part, _) in enumerate(parts) if part[1] == "a"), default=0)
     for part, pointer in parts[first:]:

@@ -96,25 +96,39 @@ def _check_unified(files: "dict[str, str]", there: "tuple[str, ...]") -> None:
             raise ConfigError([Problem(f"/linux/resources/unified/{escape(file)}", message)])
 
 
+def check_devices(cgroups: "Cgroups", rules: "list[dict[str, Any]]") -> None:
+    """See `Cgroups.check_devices`."""
+    directory = cgroups.directory("devices")
+    if directory:
+        from pyoci.cgroups import devices_v1
+
+        devices_v1.wanted(rules, devices_v1.above(directory))
+    elif cgroups.unified:
+        from pyoci.cgroups import devices
+
+        devices.in_order(rules)
+    elif rules:
+        from pyoci.cgroups import refusal
+
+        raise refusal.unavailable("/linux/resources/devices", "devices", cgroups.mode)
+
+
 def apply_devices(
     cgroups: "Cgroups", rules: "list[dict[str, Any]]", attach: "Attach | None", *, replace: bool
 ) -> None:
     """See `Cgroups.apply_devices`."""
     if not rules:
         return
+    check_devices(cgroups, rules)
     directory = cgroups.directory("devices")
     if directory:
         from pyoci.cgroups import devices_v1
 
         devices_v1.apply(directory, rules)
-        return
-    if cgroups.unified is None:
-        from pyoci.cgroups import refusal
+    elif cgroups.unified:
+        from pyoci.cgroups import device_filter
 
-        raise refusal.unavailable("/linux/resources/devices", "devices", cgroups.mode)
-    from pyoci.cgroups import device_filter
-
-    device_filter.apply(cgroups.unified.path, rules, attach, replace=replace)
+        device_filter.apply(cgroups.unified.path, rules, attach, replace=replace)
 
 
 def _write(cgroups: "Cgroups", write: "Write", journal: "Journal | None", *, last: bool) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyoci.cgroups.layout import Layout
     from pyoci.cgroups.systemd_bus import Manager, Refusal
     from pyoci.cgroups.systemd_names import Unit
-    from pyoci.cgroups.systemd_properties import Properties
+    from pyoci.cgroups.systemd_properties import Properties, Property
     from pyoci.cgroups.tree import Attach
 
 RUNNING = "/run/systemd/system"  # sd_booted(3)
@@ -243,20 +243,29 @@ class SystemdCgroups(Cgroups):
             return None
         return super().directory(controller)
 
+    def check_devices(self, rules: "list[dict[str, Any]]") -> None:
+        """See `Cgroups.check_devices`."""
+        if self.unified is None:
+            self._device_properties(rules)
+        super().check_devices(rules)
+
     def apply_devices(
         self, rules: "list[dict[str, Any]]", attach: "Attach | None" = None, *, replace: bool = False
     ) -> None:
         """See `Cgroups.apply_devices`."""
         if rules and self.unified is None:
-            from pyoci.cgroups import devices_v1
             from pyoci.cgroups.systemd_bus import Refusal
 
-            properties = systemd_properties.of_devices(devices_v1.wanted(rules, devices_v1.Memory()))
             try:
-                self._manager().set_properties(self.unit, properties)
+                self._manager().set_properties(self.unit, self._device_properties(rules))
             except Refusal as refusal:
                 raise Error(f"systemd refuses the device rules of {self.unit}: {refusal.text}") from None
         super().apply_devices(rules, attach, replace=replace)
+
+    def _device_properties(self, rules: "list[dict[str, Any]]") -> "list[Property]":
+        from pyoci.cgroups import devices_v1
+
+        return systemd_properties.of_devices(devices_v1.wanted(rules, devices_v1.Memory()))
 
     def remove(self, timeout: float = 1.0) -> None:
         """Stops the unit, then as `Cgroups.remove` does. Raises Error that names what stays."""

@@ -166,11 +166,14 @@ class Cgroups:
         """
         from pyoci.cgroups.journal import Journal
 
+        rules = resources.get("devices")
+        if rules:
+            self.check_devices(rules)
         journal = Journal()
         try:
             self.apply(resources, journal)
-            if resources.get("devices"):
-                self.apply_devices(resources["devices"], replace=True)
+            if rules:
+                self.apply_devices(rules, replace=True)
         except Exception:
             journal.restore()
             raise
@@ -187,6 +190,15 @@ class Cgroups:
                 delegate(self.unified.path, uid)
             except OSError as error:
                 raise failed(f"give user {uid} the", self.unified.path, error) from None
+
+    def check_devices(self, rules: "list[dict[str, Any]]") -> None:
+        """Finds out whether `apply_devices` could do that, and changes nothing.
+
+        Raises ConfigError for rules that can't be had with this layout.
+        """
+        from pyoci.cgroups import limits
+
+        limits.check_devices(self, rules)
 
     def apply_devices(
         self, rules: "list[dict[str, Any]]", attach: "Attach | None" = None, *, replace: bool = False

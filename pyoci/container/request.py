@@ -103,6 +103,9 @@ def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan
         facts.rootless = request.rootless
     if request.manager != "systemd":
         groups = _open_cgroups(facts, linux, request.id)
+    rules = (linux.get("resources") or {}).get("devices")
+    if rules and groups.groups and not facts.rootless:
+        groups.check_devices(rules)
     seccomp = None
     if linux.get("seccomp"):
         from pyoci.plan.seccomp import compile_profile

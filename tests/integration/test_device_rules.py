@@ -13,7 +13,8 @@ import pytest
 
 from conformance import host
 from conformance.runtime import SYSTEMD, Runtime, new_id
-from pyoci.cgroups.device_filter import container_rules, decide
+from pyoci.cgroups.device_filter import decide
+from pyoci.cgroups.devices import in_order
 
 from .conftest import MakeBundle
 
@@ -76,7 +77,7 @@ def container(bundle: MakeBundle, rules: list[dict[str, Any]], limits: dict[str,
 
 def said(rules: list[dict[str, Any]]) -> list[str]:
     """What the rules say, in their order."""
-    every = container_rules(rules)
+    every = [each for each, _ in in_order(rules)]
     return [
         f"{kind}{major}:{minor}:{how}"
         for kind, major, minor in DEVICES
@@ -130,8 +131,12 @@ def test_rules_that_can_not_be_had_leave_those_of_before(
     path = container(bundle, RULES["one"])
     running = pyoci.launch(path)
     beyond = {"allow": True, "type": "c", "major": 1 << 33, "minor": 1, "access": "r"}
-    (tmp_path / "new").write_text(json.dumps({"devices": [DENY_ALL, rule(True, *TWO), beyond]}))
+    pids = host.cgroup_of(pyoci.pid(running), "pids") / "pids.max"
+    before = pids.read_text()
+    new = {"devices": [DENY_ALL, rule(True, *TWO), beyond], "pids": {"limit": 99}}
+    (tmp_path / "new").write_text(json.dumps(new))
     assert "/linux/resources/devices/2" in pyoci.fails("update", "-r", tmp_path / "new", running)
+    assert pids.read_text() == before
     await_permitted(path, said(RULES["one"]))
     time.sleep(0.2)
     await_permitted(path, said(RULES["one"]))

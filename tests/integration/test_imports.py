@@ -33,7 +33,9 @@ CREATE = """
 """
 V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 LIMITS = " pyoci.cgroups.limits pyoci.cgroups.devices " + (
-    "pyoci.cgroups.v2 pyoci.cgroups.device_filter pyoci.container.delegation" if V2 else "pyoci.cgroups.v1"
+    "pyoci.cgroups.v2 pyoci.cgroups.device_filter pyoci.container.delegation"
+    if V2
+    else "pyoci.cgroups.v1 pyoci.cgroups.devices_v1"
 )
 PINNED = {
     "create": ALWAYS + CREATE + COMPILE + LIMITS,

@@ -117,7 +117,11 @@ def test_several_accesses_are_allowed_when_each_of_them_is(
 
 def allowed(entries: list[dict[str, Any]], kind: str, access: str, major: int, minor: int) -> bool:
     return run(
-        device_filter.compile_filter(device_filter.container_rules(entries)), kind, access, major, minor
+        device_filter.compile_filter([rule for rule, _ in devices.in_order(entries)]),
+        kind,
+        access,
+        major,
+        minor,
     )
 
 
@@ -154,5 +158,5 @@ def test_a_rule_for_all_types_but_not_all_devices_is_one_for_each_type(allow: bo
 
 def test_a_device_number_beyond_32_bits_is_an_error_at_its_place() -> None:
     with pytest.raises(ConfigError) as caught:
-        device_filter.container_rules([DENY_ALL, {"allow": True, "type": "c", "major": 1, "minor": 1 << 32}])
+        devices.in_order([DENY_ALL, {"allow": True, "type": "c", "major": 1, "minor": 1 << 32}])
     assert caught.value.problems[0].pointer == "/linux/resources/devices/1/minor"
