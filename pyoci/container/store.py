@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 LONGEST_ID = 255  # a file's name, NAME_MAX
 STATE, START_SOCKET, CONFIG = "state.json", "start.sock", "config.json"
-# Beside the containers' directories; no id looks like it.
-CONFIG = "config.json"
+# Beside the containers' directories; no id looks like these.
 SECCOMP_CACHE = "~seccomp"
 SYSTEMD_MEMORY = "~systemd"
 LOCK_PATIENCE_S = 10.0
