@@ -56,42 +56,34 @@ class Memory:
             # To open a device for reading and writing one exception must allow both.
             for other, (has, _) in list(self.exceptions.items()):
                 both = _common(device, other)
-                if both and "r" in has + access and "w" in has + access:
-                    self._complete(both, pointer)
+                if both and {"r", "w"} <= set(has + access):
+                    self._allow_at_once(both, pointer)
 
-    def _complete(self, device: "Device", pointer: str) -> None:
-        allowed = "".join(has for other, (has, _) in self.exceptions.items() if _contains(other, device))
-        if (
-            "r" in allowed
-            and "w" in allowed
-            and not any(
-                _contains(other, device) and "r" in has and "w" in has
-                for other, (has, _) in self.exceptions.items()
-            )
-        ):
-            self.exceptions[device] = (_joined("", allowed), pointer)
+    def _allow_at_once(self, device: "Device", pointer: str) -> None:
+        """Put what several exceptions allow for a device into one."""
+        allowing = [has for other, (has, _) in self.exceptions.items() if _contains(other, device)]
+        if not any({"r", "w"} <= set(has) for has in allowing):
+            self.exceptions[device] = (_joined(*allowing), pointer)
 
     def _take_back(self, device: "Device", access: str) -> None:
         for other, (has, pointer) in list(self.exceptions.items()):
             if not set(has) & set(access) or not _common(device, other):
                 continue
             if not _contains(device, other):
-                rule = _text(other, has)
-                raise ConfigError(
-                    [
-                        Problem(
-                            pointer,
-                            f'cgroup v1, which this host has, can\'t make an exception from "{rule}" for '
-                            f'"{_text(device, access)}" afterwards',
-                        )
-                    ],
-                    hint="deny all devices first, then allow those that are wanted, one by one",
-                )
+                raise _beyond(pointer, _text(other, has), _text(device, access))
             left = "".join(letter for letter in has if letter not in access)
             if left:
                 self.exceptions[other] = (left, pointer)
             else:
                 del self.exceptions[other]
+
+
+def _beyond(pointer: str, rule: str, exception: str) -> ConfigError:
+    message = (
+        f'cgroup v1, which this host has, can\'t make "{exception}" an exception from "{rule}" afterwards'
+    )
+    hint = "deny all devices first, then allow those that are wanted, one by one"
+    return ConfigError([Problem(pointer, message)], hint=hint)
 
 
 def apply(directory: str, rules: "list[dict[str, Any]]") -> None:
@@ -191,8 +183,8 @@ def lines(now: Memory, then: Memory) -> "Iterator[tuple[str, str, str]]":
             yield POINTER, DENY, _text(device, surplus)
 
 
-def _joined(one: str, other: str) -> str:
-    return "".join(letter for letter in "rwm" if letter in one or letter in other)
+def _joined(*accesses: str) -> str:
+    return "".join(letter for letter in "rwm" if any(letter in access for access in accesses))
 
 
 def _contains(outer: "Device", inner: "Device") -> bool:
