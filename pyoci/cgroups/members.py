@@ -4,7 +4,7 @@ import posix
 import time
 from errno import ENODEV, ENOENT, EOPNOTSUPP
 
-from pyoci.cgroups.tree import failed, freezer_file, put, read, subtree
+from pyoci.cgroups.tree import TakenError, failed, freezer_file, put, read, subtree
 from pyoci.errors import Error
 
 TYPE_CHECKING = False
@@ -134,7 +134,7 @@ def is_frozen(group: "Group") -> bool:
 def check_unused(group: "Group") -> None:
     """A cgroup that was there before must hold nobody and not be frozen.
 
-    Raises Error (config-linux.md, Cgroups Path: "not fit for the container").
+    Raises TakenError, Error (config-linux.md, Cgroups Path: "not fit for the container").
     """
     try:
         number = len(processes(group.path))
@@ -142,7 +142,7 @@ def check_unused(group: "Group") -> None:
     except OSError as error:
         raise failed("use", group.path, error) from None
     if number:
-        raise Error(f"container's cgroup is not empty: {number} process(es) found in {group.path}")
+        raise TakenError(f"container's cgroup is not empty: {number} process(es) found in {group.path}")
     if frozen:
         hint = "thaw it, or choose another cgroupsPath"
         raise Error(f"container's cgroup is unexpectedly frozen: {group.path}", hint=hint)

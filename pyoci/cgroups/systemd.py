@@ -8,8 +8,17 @@ controllers that it knows. Those of the others are ours, made before the init, w
 import posix
 import time
 
-from pyoci.cgroups import systemd_names, systemd_properties, tree
-from pyoci.cgroups.tree import Cgroups, Group, failed, group_from_record, missing_ancestors, put, read
+from pyoci.cgroups import systemd_names, systemd_properties
+from pyoci.cgroups.tree import (
+    Cgroups,
+    Group,
+    TakenError,
+    failed,
+    group_from_record,
+    missing_ancestors,
+    put,
+    read,
+)
 from pyoci.errors import ConfigError, Error, Problem
 
 TYPE_CHECKING = False
@@ -169,9 +178,12 @@ class SystemdCgroups(Cgroups):
         return super().record() | {"systemd": known}
 
     def create(self) -> None:
-        """Makes what isn't systemd's to make. Raises Error."""
-        for group in self._own():
-            tree.make(group)
+        """Makes what isn't systemd's to make. Raises TakenError, Error."""
+        try:
+            self.make_directories(self._own())
+        except TakenError:
+            self.give_up()
+            raise
 
     def join_files(self) -> "list[str]":
         """See `Cgroups.join_files`; without those that systemd puts the init into."""
@@ -277,6 +289,11 @@ class SystemdCgroups(Cgroups):
             self._manager().stop(self.unit)
         super().remove(timeout)
 
+    def give_up(self) -> None:
+        """See `Cgroups.give_up`."""
+        self.ours = self.requested = False
+        super().give_up()
+
     def close(self) -> None:
         """Closes the connection to systemd."""
         if self.manager:
@@ -300,8 +317,7 @@ class SystemdCgroups(Cgroups):
                 if refusal.name == "systemd1.UnitExists":
                     if not left or self.processes():
                         # Not ours: it must neither be stopped nor killed with this container.
-                        self.ours = self.requested = False
-                        self.groups, self.unified = [], None
+                        self.give_up()
                         raise Error(f"systemd has a unit {self.unit} already: {refusal.text}") from None
                     manager.reset(self.unit)
                     time.sleep(PAUSE_S)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 UNIFIED = "unified"
 
 
+class TakenError(Error):
+    """Another container is in the cgroup, or on its way into it."""
+
+
 class Group:
     """The container's directory in one hierarchy.
 
@@ -107,7 +111,7 @@ class Cgroups:
         joins_late: they are made around the init when that is there already (`systemd`).
     """
 
-    __slots__ = ("_unified_controllers", "groups", "mode", "path", "unified")
+    __slots__ = ("_reservation", "_unified_controllers", "groups", "mode", "path", "unified")
 
     joins_late = False
 
@@ -116,6 +120,7 @@ class Cgroups:
         self.path = path
         self.groups = groups
         self._unified_controllers: "tuple[str, ...] | None" = None
+        self._reservation = -1
         self.unified = groups[-1] if groups and groups[-1].controllers == (UNIFIED,) else None
 
     def record(self) -> "dict[str, Any]":
@@ -135,17 +140,66 @@ class Cgroups:
         """Nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Lets go of what `create` has reserved: by now the container's processes say that the cgroup is in use."""
+        if self._reservation >= 0:
+            posix.close(self._reservation)
+            self._reservation = -1
 
     def create(self) -> None:
         """Makes the directories and what is missing above them.
 
-        Raises Error if the kernel refuses. `remove` takes away what was made until then.
+        Raises Error if the kernel refuses. `remove` takes away what was made until then. Raises TakenError if somebody else
+        was first; then nothing of it is ours any more, to be killed or removed.
         """
-        for group in self.groups:
-            make(group)
-            if group.controllers == (UNIFIED,) and self.mode == "v2":
-                _open_ancestors(group)
+        try:
+            self.make_directories(self.groups)
+            if self.mode == "v2" and self.unified:
+                _open_ancestors(self.unified)
+            self._reserve()
+        except TakenError:
+            self.give_up()
+            raise
+
+    @staticmethod
+    def make_directories(groups: "list[Group]") -> None:
+        """Makes them, in the same order for every container, so that of two the first is told apart by the first one.
+
+        Raises TakenError, without what was made until then; Error.
+        """
+        made: "list[Group]" = []
+        try:
+            for group in groups:
+                make(group)
+                if not group.existed:
+                    made.append(group)
+        except TakenError:
+            for group in reversed(made):
+                _rmdir(group.path)
+            raise
+
+    def _reserve(self) -> None:
+        """Keeps other containers out until `close`, which nothing shows before a process is inside."""
+        if not self.groups:
+            return
+        import fcntl
+
+        group = self.groups[-1]
+        try:
+            self._reservation = posix.open(group.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            fcntl.flock(self._reservation, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise taken(group.path) from None
+        except OSError as error:
+            raise failed("reserve", group.path, error) from None
+        if group.existed:
+            from pyoci.cgroups.members import check_unused
+
+            check_unused(group)
+
+    def give_up(self) -> None:
+        """Forgets the cgroups, which are another's."""
+        self.close()
+        self.groups, self.unified = [], None
 
     def apply(self, resources: "dict[str, Any]", journal: "Journal | None" = None) -> None:
         """Sets the limits of linux.resources, except for its devices (config-linux.md, Control groups).
@@ -395,7 +449,7 @@ def _make(group: Group) -> None:
     except FileExistsError:
         # Not ours, so it must not be removed with this container.
         group.existed = True
-        raise Error(f"cgroup {group.path}: somebody else made it at the same time") from None
+        raise taken(group.path) from None
     except OSError as error:
         raise failed("create", group.path, error) from None
     raise Error(f"cgroup {group.path}: what is above it disappears again and again")
@@ -524,6 +578,14 @@ def put(path: str, value: str) -> None:
         posix.write(fd, value.encode())
     finally:
         posix.close(fd)
+
+
+def taken(path: str) -> TakenError:
+    """The TakenError of a cgroup."""
+    hint = "each container needs a linux.cgroupsPath of its own"
+    return TakenError(
+        f"cgroup {path}: somebody else is making it, or is about to use it, at the same time", hint=hint
+    )
 
 
 def failed(what: str, path: str, error: OSError) -> Error:

@@ -56,6 +56,8 @@ def restore(request: "Request", flags: "dict[str, Any]") -> "Entry":
         groups.remove()
         entry.remove()
         raise
+    finally:
+        groups.close()
     return entry
 
 

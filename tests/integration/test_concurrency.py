@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from conformance.runtime import Runtime, new_id
+from conformance import host
+from conformance.runtime import SYSTEMD, Runtime, new_id
+
+from .conftest import MakeBundle
 
 
 @pytest.mark.peers_differ(runc="a loser may take the winner's entry away")
@@ -91,3 +94,22 @@ def test_a_hundred_lives_at_once_leave_nothing(pyoci: Runtime, sleeper: Path) ->
     with ThreadPoolExecutor(100) as pool:
         list(pool.map(live, [new_id() for _ in range(100)]))
     assert os.listdir(pyoci.root) == []
+
+
+@pytest.mark.peers_differ(crun="they share it", runc="they share it")
+def test_of_many_creates_with_one_cgroup_exactly_one_wins(pyoci: Runtime, bundle: MakeBundle) -> None:
+    """And the others' failure doesn't harm it."""
+    place = f"system.slice::{host.TAG}-one" if SYSTEMD else f"/{host.TAG}-one"
+    here = bundle(process={"args": ["sleep", "1000"]}, linux={"cgroupsPath": place})
+    for _ in range(10):
+        names = [new_id() for _ in range(4)]
+        racing = [pyoci.popen("create", "--bundle", here, name, stderr=subprocess.DEVNULL) for name in names]
+        codes = [process.wait(60) for process in racing]
+        assert codes.count(0) == 1
+        winner = names[codes.index(0)]
+        for name in names:
+            if name != winner:
+                pyoci("delete", "--force", name)
+        pyoci("start", winner)
+        assert pyoci.state(winner)["status"] == "running"
+        pyoci.finish(winner)

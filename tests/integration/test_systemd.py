@@ -266,20 +266,6 @@ def test_a_unit_that_is_there_already_is_an_error_and_stays(pyoci: Runtime, bund
         await_no_unit(unit)
 
 
-def test_two_containers_with_one_path_do_not_end_each_other(pyoci: Runtime, bundle: MakeBundle) -> None:
-    """However close to each other they begin."""
-    here = bundle(process={"args": ["sleep", "1000"]}, linux={"cgroupsPath": f"system.slice::{host.TAG}-one"})
-    for _ in range(5):
-        names = [new_id() for _ in range(3)]
-        racing = [pyoci.popen("create", "--bundle", here, name, stderr=subprocess.DEVNULL) for name in names]
-        codes = [process.wait(60) for process in racing]
-        assert codes.count(0) == 1
-        winner = names[codes.index(0)]
-        assert pyoci.state(winner)["status"] == "created"
-        pyoci("start", winner)
-        pyoci.finish(winner)
-
-
 def test_a_create_that_fails_late_leaves_nothing(pyoci: Runtime, bundle: MakeBundle) -> None:
     hook = {"path": "/bin/false"}
     for changes in ({"hooks": {"createRuntime": [hook]}}, {"hooks": {"createContainer": [hook]}}):
