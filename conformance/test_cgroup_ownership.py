@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
+from . import host
 from .bundles import DEFAULT_CONFIG, namespaces
 from .fixtures import MakeBundle
 from .runtime import Runtime
 
 WHOLE = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 DELEGATED = Path("/sys/kernel/cgroup/delegate")
-pure_v2 = pytest.mark.skipif(
-    not Path("/sys/fs/cgroup/cgroup.controllers").exists(), reason="the host has no pure cgroup v2"
-)
+pure_v2 = pytest.mark.skipif(not host.V2, reason="the host has no pure cgroup v2")
 
 
 def writable(readonly: bool = False) -> list[dict[str, Any]]:

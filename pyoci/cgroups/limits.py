@@ -108,9 +108,7 @@ def check_devices(cgroups: "Cgroups", rules: "list[dict[str, Any]]") -> None:
 
         devices.in_order(rules)
     elif rules:
-        from pyoci.cgroups import refusal
-
-        raise refusal.unavailable("/linux/resources/devices", "devices", cgroups.mode)
+        raise _no_devices(cgroups)
 
 
 def apply_devices(
@@ -119,7 +117,6 @@ def apply_devices(
     """See `Cgroups.apply_devices`."""
     if not rules:
         return
-    check_devices(cgroups, rules)
     directory = cgroups.directory("devices")
     if directory:
         from pyoci.cgroups import devices_v1
@@ -129,6 +126,14 @@ def apply_devices(
         from pyoci.cgroups import device_filter
 
         device_filter.apply(cgroups.unified.path, rules, attach, replace=replace)
+    else:
+        raise _no_devices(cgroups)
+
+
+def _no_devices(cgroups: "Cgroups") -> Exception:
+    from pyoci.cgroups import refusal
+
+    return refusal.unavailable("/linux/resources/devices", "devices", cgroups.mode)
 
 
 def _write(cgroups: "Cgroups", write: "Write", journal: "Journal | None", *, last: bool) -> bool:

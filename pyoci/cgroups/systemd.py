@@ -1,8 +1,8 @@
 """The systemd driver: a container's cgroup is that of a transient unit, which systemd makes around its first process.
 
-A scope can't be without a process, so there is nothing to be made before the init is there: `create` does nothing, `begin` asks
-systemd, and `settle` waits for it, while the init goes on until it needs its cgroup. On v1 systemd makes the directories of the
-controllers that it knows. Those of the others are ours, made before the init, which joins them by itself.
+A scope can't be without a process, so it is made when the init is there: `begin` asks systemd, and `settle` waits for it, while
+the init goes on until it needs its cgroup. On v1 systemd makes the directories of the controllers that it knows. Those of the
+others are ours: `create` makes them, and the init joins them by itself.
 """
 
 import posix
@@ -224,7 +224,7 @@ class SystemdCgroups(Cgroups):
             _make_again(group)
         if "PIDs" not in self.properties or self.mode != "v2":
             self._join(pid)
-        if resources:
+        if resources.keys() - {"devices"}:
             self._manager().wait_until_idle()
             super().apply(resources)
 

@@ -162,16 +162,19 @@ class Cgroups:
 
     @staticmethod
     def make_directories(groups: "list[Group]") -> None:
-        """Makes them, in the same order for every container, so that of two the first is told apart by the first one.
+        """Makes what is missing, in the same order for every container, so that of two the first is told apart by the first
+        one; a v1 cpuset also fit for processes.
 
         Raises TakenError, without what was made until then; Error.
         """
         made: "list[Group]" = []
         try:
             for group in groups:
-                make(group)
                 if not group.existed:
+                    _make(group)
                     made.append(group)
+                if "cpuset" in group.controllers:
+                    fill_cpuset(group)
         except TakenError:
             for group in reversed(made):
                 _rmdir(group.path)
@@ -422,17 +425,6 @@ def freezer_file(group: "Group | None") -> "str | None":
         # freezer.state also says FROZEN when a parent is.
         return group.path + "/freezer.self_freezing"
     return group.path + "/cgroup.freeze" if group and UNIFIED in group.controllers else None
-
-
-def make(group: Group) -> None:
-    """Makes a group's directory, if it is missing, and a v1 cpuset fit for processes.
-
-    Raises Error if the kernel refuses, or somebody else makes it at the same time.
-    """
-    if not group.existed:
-        _make(group)
-    if "cpuset" in group.controllers:
-        fill_cpuset(group)
 
 
 def _make(group: Group) -> None:

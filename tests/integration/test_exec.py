@@ -143,7 +143,7 @@ def test_a_cgroup_below_the_containers_can_be_chosen(pyoci: Runtime, bundle: Mak
     pid = pyoci.pid(container)
     cgroup = host.cgroup_of(pid, "pids")
     (cgroup / "below").mkdir()
-    v2 = (host.CGROUPS / "cgroup.controllers").exists()
+    v2 = host.V2
     where = "/below" if v2 else "pids:below"
     try:
         pyoci("exec", "--detach", "--cgroup", where, container, "sleep", "1001")

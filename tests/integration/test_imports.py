@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance import host
 from conformance.runtime import SYSTEMD, Runtime, new_id
 
 FORBIDDEN = {
@@ -31,10 +32,9 @@ CREATE = """
     _cffi_backend errno _socket _struct pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.tree
     pyoci.spec pyoci.spec._validator pyoci.spec.bundle pyoci.spec.formats pyoci.spec.rules
 """
-V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 LIMITS = " pyoci.cgroups.limits pyoci.cgroups.devices " + (
     "pyoci.cgroups.v2 pyoci.cgroups.device_filter pyoci.container.delegation"
-    if V2
+    if host.V2
     else "pyoci.cgroups.v1 pyoci.cgroups.devices_v1"
 )
 PINNED = {
