@@ -8,8 +8,11 @@ import _json
 import posix
 import time
 
+from pyoci import files
 from pyoci.errors import Error
 
+PATIENCE_S = 2.0
+ENXIO = 6  # nobody reads the FIFO, open(2); importing errno takes longer than this is worth
 LEVELS = ("debug", "info", "warning", "error")
 # Go's strconv.Quote has names for these; the rest that can't be printed gets a number.
 _ESCAPES = {
@@ -88,7 +91,7 @@ class Log:
             return False
         try:
             # One write(2) at the end, by O_APPEND: lines of several processes don't mix.
-            posix.write(fd, line.encode())
+            _write(fd, line.encode())
         except OSError:
             return False
         finally:
@@ -134,12 +137,28 @@ def _escaped(char: str) -> str:
 
 
 def _open(path: str) -> int:
+    """The log, open at its end. Somebody may be about to read a FIFO; that is not awaited for ever. Raises Error."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return files.open_given(path, posix.O_WRONLY | posix.O_APPEND, 0o644)
+        except OSError as error:
+            if error.errno != ENXIO or not files.is_fifo(path) or time.monotonic() > deadline:
+                raise Error(f"can't open the log {path}: {error.strerror}") from None
+        time.sleep(0.01)
+
+
+def _write(fd: int, data: bytes) -> None:
+    """Raises OSError, also if a pipe stays full."""
     try:
-        return posix.open(
-            path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY, 0o644
-        )
-    except OSError as error:
-        raise Error(f"can't open the log {path}: {error.strerror}") from None
+        posix.write(fd, data)
+    except BlockingIOError:
+        import select
+
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        poll.poll(PATIENCE_S * 1000)
+        posix.write(fd, data)
 
 
 def _print(text: str) -> None:

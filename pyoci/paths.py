@@ -28,24 +28,6 @@ def is_directory(path: str) -> bool:
         return False
 
 
-def make_directories(path: str, mode: int) -> None:
-    """Make a directory and what is missing above it (os.makedirs); one that is there already is fine.
-
-    Raises OSError.
-    """
-    try:
-        posix.mkdir(path, mode)
-    except FileExistsError:
-        if not is_directory(path):
-            raise
-    except FileNotFoundError:
-        above = path.rstrip("/").rpartition("/")[0]
-        if not above:
-            raise
-        make_directories(above, 0o755)
-        posix.mkdir(path, mode)
-
-
 def find_program(name: str) -> "str | None":
     """Where PATH has a program of that name."""
     path = posix.environ.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin").decode("utf-8", "surrogateescape")

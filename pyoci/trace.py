@@ -12,6 +12,7 @@ import posix
 import sys
 import time
 
+from pyoci import files
 from pyoci.errors import Error
 from pyoci.jsontext import dump
 from pyoci.paths import absolute
@@ -273,8 +274,7 @@ START, END = b"[\n", b"\n]\n"
 def _open(path: str) -> "tuple[int, int]":
     """The trace file, locked, and its size. Raises Error if it holds something else."""
     try:
-        flags = posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK
-        fd = posix.open(path, flags, 0o644)
+        fd = files.open_given(path, posix.O_RDWR, 0o644)
         fcntl.flock(fd, fcntl.LOCK_EX)
     except OSError as error:
         raise Error(f"can't open the trace {path}: {error.strerror}") from None

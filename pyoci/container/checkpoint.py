@@ -2,7 +2,7 @@
 
 import posix
 
-from pyoci import jsontext
+from pyoci import files, jsontext
 from pyoci.container import criu, store
 from pyoci.container.status import RUNNING, is_paused, status
 from pyoci.errors import Error
@@ -69,7 +69,7 @@ def _parent(path: str, images: str) -> str:
 
 
 def _note(images: str, notes: "dict[str, Any]") -> None:
-    store.write_file(f"{images}/{NOTES}", jsontext.dump(notes).encode(), 0o600)
+    files.write_file(f"{images}/{NOTES}", jsontext.dump(notes).encode(), 0o600)
 
 
 def read_notes(images: str) -> "dict[str, Any]":

@@ -7,10 +7,10 @@ import posix
 import time
 from errno import ENOMEM
 
-from pyoci import host, jsontext, shim
+from pyoci import files, host, jsontext, shim
 from pyoci.cgroups.tree import freezer_file
 from pyoci.container import conversation, store
-from pyoci.container.identity import start_time
+from pyoci.container.identity import boot_id, start_time
 from pyoci.container.init import Init
 from pyoci.container.request import Request, check_console, located, prepare
 from pyoci.errors import ConfigError, Error
@@ -69,6 +69,7 @@ def first_state(request: Request, context: "Compilation", groups: "Cgroups") -> 
         "created": _now(),
         "annotations": config.get("annotations") or {},
         "owner": posix.geteuid(),
+        "boot": boot_id(),
         "creator": [posix.getpid(), start_time(posix.getpid())],
         "cgroups": groups.record(),
         "freezer": freezer_file(groups.freezer()),
@@ -221,7 +222,7 @@ class Birth:
         self.entry.state["start_time"] = start_time(self.init.pid)
         self.entry.save()
         if self.request.pid_file:
-            store.write_file(self.request.pid_file, str(self.init.pid).encode(), 0o644)
+            files.write_file(self.request.pid_file, str(self.init.pid).encode(), 0o644)
         if self.request.pidfd:
             # Our own child, not reaped: the pid is still its.
             pidfd = posix.pidfd_open(self.init.pid)

@@ -2,7 +2,7 @@
 
 import posix
 
-from pyoci import host, shim
+from pyoci import files, host, shim
 from pyoci.cgroups import tree
 from pyoci.container import conversation, store
 from pyoci.container.identity import is_alive
@@ -245,7 +245,7 @@ class Joining:
     def _announce(self) -> None:
         pid = self.init.pid
         if self.request.pid_file:
-            store.write_file(self.request.pid_file, str(pid).encode(), 0o644)
+            files.write_file(self.request.pid_file, str(pid).encode(), 0o644)
         if self.request.pidfd:
             pidfd = posix.pidfd_open(pid)
             try:

@@ -1,4 +1,4 @@
-"""Which process a pid means: pids are used again, so a process is known by its pid and start time."""
+"""Which process a pid means: pids are used again, so a process is known by its pid and start time, and by the host's boot."""
 
 import posix
 
@@ -9,6 +9,18 @@ def start_time(pid: int) -> int:
     Raises OSError if there is none.
     """
     return _stat(pid)[1]
+
+
+def boot_id() -> str:
+    """What is another after each boot of the host, random(4); "" where it can't be told."""
+    try:
+        fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return posix.read(fd, 64).decode("ascii", "replace").strip()
+    finally:
+        posix.close(fd)
 
 
 def is_alive(pid: int, started: int) -> bool:

@@ -2,7 +2,7 @@
 
 import posix
 
-from pyoci import shim
+from pyoci import files, shim
 from pyoci.container import checkpoint, criu, store
 from pyoci.container.create import first_state
 from pyoci.container.identity import start_time
@@ -126,7 +126,7 @@ def _note_process(entry: "Entry", request: "Request", file: str) -> None:
     entry.state["start_time"] = start_time(pid)
     entry.save()
     if request.pid_file:
-        store.write_file(request.pid_file, str(pid).encode(), 0o644)
+        files.write_file(request.pid_file, str(pid).encode(), 0o644)
 
 
 def run(request: "Request", flags: "dict[str, Any]", warn: "Callable[[str], None]") -> int:

@@ -3,15 +3,18 @@
 The directory is the id's reservation (mkdir decides races). A lock on it covers every command that changes a container.
 state.json is written whole and renamed, and names what is going to be made before it is made, so that `delete --force`
 can undo whatever a crash left.
+
+What is there is believed, and its hooks are executed. So nobody else may be able to write it, which is looked at on what was
+opened; everything below a directory is reached by its descriptor.
 """
 
 import fcntl
 import posix
 import time
 
-from pyoci import jsontext
+from pyoci import files, jsontext
+from pyoci.container.identity import boot_id
 from pyoci.errors import DOES_NOT_EXIST, Error
-from pyoci.paths import make_directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +102,7 @@ class Entry:
 
     def __init__(self, root: str, container_id: str) -> None:
         self.id = container_id
+        self.root = root
         self.path = f"{root}/{container_id}"
         self.state: "dict[str, Any]" = {}
         self._directory = -1
@@ -116,21 +120,53 @@ class Entry:
     def load(self) -> None:
         """Read state.json again.
 
-        Raises Error if it is damaged.
+        Raises Error if it is damaged, or may be somebody else's.
         """
-        self.state = read_state(self.path)
+        raw = self.read(STATE)
+        if raw is None:
+            # A container whose create was ended very early.
+            self.state = {}
+            return
+        path = f"{self.path}/{STATE}"
+        state = jsontext.parse(raw, path, surrogates=True)
+        if not isinstance(state, dict):
+            raise Error(f"{path}: is damaged")
+        if state.get("boot") not in (None, boot_id()):
+            _forget_what_ran(state)
+        self.state = state
 
     def save(self) -> None:
         """Write state.json, whole or not at all.
 
         Raises Error, naming the file (a full disk, say).
         """
-        write_file(f"{self.path}/{STATE}", jsontext.dump(self.state).encode(), 0o600)
+        self.write(STATE, jsontext.dump(self.state).encode())
+
+    def read(self, name: str) -> "bytes | None":
+        """A file of the directory's; None if it isn't there. Raises Error, also if it may be somebody else's."""
+        path = f"{self.path}/{name}"
+        try:
+            return files.read_own(f"{self.directory}/{name}", path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Error(f"{path}: {error.strerror}") from None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the directory's, whole or not at all. Raises Error."""
+        files.write_file(f"{self.directory}/{name}", data, 0o600, shown=f"{self.path}/{name}")
 
     def open(self) -> None:
-        """Hold the directory open. Raises Error if the container does not exist."""
+        """Hold the directory open.
+
+        Raises Error if the container does not exist, or somebody else can write to its directory or to the root.
+        """
         try:
-            self._directory = posix.open(self.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            root = files.open_directory(self.root)
+            try:
+                self._directory = files.open_directory(self.id, at=root, shown=self.path)
+            finally:
+                posix.close(root)
         except (FileNotFoundError, NotADirectoryError):
             raise does_not_exist(self.id) from None
         except OSError as error:
@@ -154,8 +190,17 @@ class Entry:
                 )
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
-        if posix.fstat(self._directory).st_nlink == 0:
+        if not self._is_current():
             raise does_not_exist(self.id)
+
+    def _is_current(self) -> bool:
+        """Whether the path still names what is open: it may have been deleted, and the id used again."""
+        try:
+            named = posix.lstat(self.path)
+        except OSError:
+            return False
+        held = posix.fstat(self._directory)
+        return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
 
     def try_lock(self, *, shared: bool = False) -> bool:
         """Lock it if nobody else has."""
@@ -178,6 +223,8 @@ class Entry:
 
     def remove(self) -> None:
         """Remove the directory and all in it. What is gone already is fine; raises Error for what stays."""
+        if not self._is_current():
+            return
         try:
             _remove_tree(self.path)
         except FileNotFoundError:
@@ -209,15 +256,37 @@ def reserve(root: str, container_id: str) -> Entry:
     """
     entry = Entry(root, check_id(container_id))
     try:
-        make_directories(root, 0o700)
-        posix.mkdir(entry.path, 0o700)
+        files.make_directories(root, 0o700)
+        # Between making and locking a `delete --force` may come, and then another `create`.
+        while not _reserved(entry):
+            entry.close()
     except FileExistsError:
+        entry.close()
         raise Error(f'container "{container_id}" already exists ({entry.path})') from None
     except OSError as error:
+        entry.close()
         raise Error(f"can't make the state directory {entry.path}: {error.strerror}") from None
-    entry.open()
-    entry.lock()
     return entry
+
+
+def _reserved(entry: Entry) -> bool:
+    """Whether the directory could be made and locked; False if it was taken away in between.
+
+    Raises OSError, Error.
+    """
+    files.check(posix.stat(entry.root), entry.root, files.WRITABLE_BY_OTHERS)
+    files.make_directory(entry.path, 0o700)
+    try:
+        entry.open()
+        entry.lock()
+    except NotFoundError:
+        return False
+    except BusyError:
+        raise FileExistsError from None
+    if posix.listdir(entry.directory):
+        # The directory is that of the other `create`, which was faster.
+        raise FileExistsError
+    return True
 
 
 def find(root: str, container_id: str) -> Entry:
@@ -234,37 +303,23 @@ def find(root: str, container_id: str) -> Entry:
 def list_ids(root: str) -> "list[str]":
     """The ids that have a directory, sorted.
 
-    Raises Error if the root can't be read; a missing one is empty.
+    Raises Error if the root can't be read, or others can write to it; a missing one is empty.
     """
     try:
-        return sorted(
-            entry.name
-            for entry in posix.scandir(root)
-            if ID_CHARACTERS.issuperset(entry.name) and entry.is_dir(follow_symlinks=False)
-        )
+        directory = files.open_directory(root)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise Error(f"{root}: {error.strerror}") from None
-
-
-def read_state(directory: str) -> "dict[str, Any]":
-    """A state.json's contents; {} if there is none, as in a container whose create was ended very early."""
-    path = f"{directory}/{STATE}"
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
-    try:
-        data = b"".join(iter(lambda: posix.read(fd, 1 << 20), b""))
+        with posix.scandir(directory) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if ID_CHARACTERS.issuperset(entry.name) and entry.is_dir(follow_symlinks=False)
+            )
     finally:
-        posix.close(fd)
-    state = jsontext.parse(data, path, surrogates=True)
-    if not isinstance(state, dict):
-        raise Error(f"{path}: is damaged")
-    return state
+        posix.close(directory)
 
 
 def save_config(entry: Entry, raw: bytes) -> None:
@@ -272,17 +327,15 @@ def save_config(entry: Entry, raw: bytes) -> None:
 
     Raises Error.
     """
-    write_file(f"{entry.path}/{CONFIG}", raw, 0o600)
+    entry.write(CONFIG, raw)
 
 
 def read_config(entry: Entry) -> "dict[str, Any]":
     """The config that the container was made from, which was valid then. Raises Error."""
     path = f"{entry.path}/{CONFIG}"
-    try:
-        with open(path, "rb", buffering=0) as file:
-            raw = file.read()
-    except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+    raw = entry.read(CONFIG)
+    if raw is None:
+        raise Error(f"{path}: is missing")
     config: "dict[str, Any]" = jsontext.parse(raw, path)
     if b"null" in raw:
         from pyoci.spec.bundle import drop_nulls
@@ -291,31 +344,14 @@ def read_config(entry: Entry) -> "dict[str, Any]":
     return config
 
 
-def write_file(path: str, data: bytes, mode: int) -> None:
-    """Write a file so that nobody ever sees half of it: under another name, then renamed.
-
-    Raises Error that names the file.
-    """
-    directory, _, name = path.rpartition("/")
-    temporary = f"{directory or '.'}/.{name}.{posix.getpid()}"
-    try:
-        fd = posix.open(
-            temporary,
-            posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW,
-            mode,
-        )
-        try:
-            while data:
-                data = data[posix.write(fd, data) :]
-        finally:
-            posix.close(fd)
-        posix.rename(temporary, path)
-    except OSError as error:
-        try:
-            posix.unlink(temporary)
-        except OSError:
-            pass
-        raise Error(f"can't write {path}: {error.strerror}") from None
+def _forget_what_ran(state: "dict[str, Any]") -> None:
+    """The host has been booted since: pids are other processes', and the paths of cgroups, resctrl groups and mounts may be
+    other containers'."""
+    state["pid"] = 0
+    for name in ("creator", "resctrl", "mounts", "freezer"):
+        state.pop(name, None)
+    if "cgroups" in state:
+        state["cgroups"] = {"mode": state["cgroups"]["mode"], "path": state["cgroups"]["path"], "groups": []}
 
 
 def does_not_exist(container_id: str) -> NotFoundError:

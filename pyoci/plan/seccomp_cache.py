@@ -2,8 +2,8 @@
 
 import posix
 
-from pyoci import __version__
-from pyoci.paths import make_directories
+from pyoci import __version__, files
+from pyoci.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,10 +98,13 @@ class Cache:
         if directory < 0:
             return
         try:
-            self._write(directory, key, _entry(key, program, identity))
+            entry, shown = _entry(key, program, identity), f"{self.directory}/{key}"
+            files.write_file(f"/proc/self/fd/{directory}/{key}", entry, 0o600, shown=shown)
             self._evict(directory)
+        except Error as error:
+            self.warn(f"seccomp: the compiled filter isn't kept: {error.message}")
         except OSError as error:
-            self.warn(f"seccomp: {self.directory}: the compiled filter isn't kept: {error.strerror}")
+            self.warn(f"seccomp: {self.directory}: {error.strerror}")
         finally:
             posix.close(directory)
 
@@ -109,7 +112,9 @@ class Cache:
         """The directory's descriptor, -1 if it is missing or others could have written to it."""
         try:
             if create:
-                make_directories(self.directory, 0o700)
+                # The state directory's root may be missing too.
+                files.make_directories(self.directory.rpartition("/")[0], 0o700)
+                files.make_directories(self.directory, 0o700)
             descriptor = posix.open(
                 self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
             )
@@ -133,16 +138,6 @@ class Cache:
             return posix.read(descriptor, 1 << 16)
         finally:
             posix.close(descriptor)
-
-    def _write(self, directory: int, key: str, entry: bytes) -> None:
-        partial = f"{key}.{posix.getpid()}"
-        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
-        descriptor = posix.open(partial, flags, 0o600, dir_fd=directory)
-        try:
-            posix.write(descriptor, entry)
-        finally:
-            posix.close(descriptor)
-        posix.rename(partial, key, src_dir_fd=directory, dst_dir_fd=directory)
 
     def _evict(self, directory: int) -> None:
         names = posix.listdir(directory)

@@ -16,7 +16,8 @@ FORBIDDEN = {
 
 ALWAYS = """
     _json pyoci pyoci.__main__ pyoci.api pyoci.cli pyoci.cli.commands pyoci.cli.options pyoci.cli.parser pyoci.container
-    pyoci.container.store pyoci.errors pyoci.jsontext pyoci.log pyoci.paths pyoci.quick_import fcntl gc
+    pyoci.container.identity pyoci.container.store pyoci.errors pyoci.files pyoci.jsontext pyoci.log pyoci.paths
+    pyoci.quick_import fcntl gc
 """
 STATUS = "pyoci.container.status pyoci.container.conversation pyoci.container.identity _socket _struct"
 REMOVE = "pyoci.container.delete pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.tree select errno"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyoci.container import store
-from pyoci.container.store import BusyError, Entry, NotFoundError, check_id, find, reserve, write_file
+from pyoci.container.store import BusyError, Entry, NotFoundError, check_id, find, reserve
 from pyoci.errors import Error
+from pyoci.files import write_file
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CHARACTERS = "".join(sorted(store.ID_CHARACTERS))
@@ -121,9 +123,86 @@ sys.exit(1)
     assert sorted(process.wait(timeout=30) for process in running) == [0, 0, 0, 0, 0, 1]
 
 
-def test_the_directories_are_for_their_owner_only(tmp_path: Path) -> None:
+def after_making(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Something happens between the making of an id's directory and its lock, once."""
+    make = store.files.make_directory
+
+    def made(path: str, mode: int) -> None:
+        make(path, mode)
+        if path.endswith("/c1"):
+            monkeypatch.setattr(store.files, "make_directory", make)
+            act()
+
+    monkeypatch.setattr(store.files, "make_directory", made)
+
+
+def deleted(root: Path) -> None:
+    entry = opened(root, "c1")
+    entry.lock()
+    entry.remove()
+    entry.close()
+
+
+def test_an_id_that_is_deleted_while_it_is_reserved_is_reserved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after_making(monkeypatch, lambda: deleted(tmp_path))
+    entry = reserve(str(tmp_path), "c1")
+    assert opened(tmp_path, "c1").is_locked_elsewhere()
+    entry.save()
+    assert os.listdir(tmp_path / "c1") == ["state.json"]
+
+
+def test_an_id_that_is_deleted_and_reserved_by_another_is_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has even been made and let go by the time that we get the lock."""
+
+    def taken() -> None:
+        deleted(tmp_path)
+        other = reserve(str(tmp_path), "c1")
+        other.state = {"pid": 7}
+        other.save()
+        other.close()
+
+    after_making(monkeypatch, taken)
+    with pytest.raises(Error, match='container "c1" already exists'):
+        reserve(str(tmp_path), "c1")
+    assert find(str(tmp_path), "c1").state == {"pid": 7}
+
+
+def test_an_id_that_another_holds_is_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holders = []
+
+    def taken() -> None:
+        deleted(tmp_path)
+        holders.append(reserve(str(tmp_path), "c1"))
+
+    monkeypatch.setattr(store.Entry.lock, "__defaults__", (0.05,))
+    after_making(monkeypatch, taken)
+    with pytest.raises(Error, match='container "c1" already exists'):
+        reserve(str(tmp_path), "c1")
+    holders[0].close()
+
+
+def test_a_lock_that_is_had_on_a_directory_that_was_replaced_is_none(tmp_path: Path) -> None:
+    holder = reserve(str(tmp_path), "c1")
+    late = opened(tmp_path, "c1")
+    # Not removed, so that its link count says nothing.
+    (tmp_path / "c1").rename(tmp_path / "c2")
+    following = reserve(str(tmp_path), "c1")
+    holder.close()
+    with pytest.raises(NotFoundError):
+        late.lock(1)
+    late.remove()
+    assert (tmp_path / "c1").is_dir(), "it was another's to remove"
+    following.close()
+
+
+@pytest.mark.parametrize("mask", [0, 0o777])
+def test_the_directories_are_for_their_owner_only(tmp_path: Path, mask: int) -> None:
     root = tmp_path / "a/root"
-    mask = os.umask(0)
+    mask = os.umask(mask)
     try:
         reserve(str(root), "c1").close()
     finally:
@@ -262,6 +341,36 @@ def test_a_reader_sees_the_old_or_the_new_file_and_never_half_of_one(tmp_path: P
     assert seen <= set(contents)
 
 
+@pytest.mark.parametrize("mask", [0, 0o777])
+def test_the_umask_is_without_effect(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_file(str(tmp_path / "file"), b"x", 0o644)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    write_file(f"{tmp_path}/{'x' * 255}", b"x", 0o600)
+    assert os.listdir(tmp_path) == ["x" * 255]
+
+
+def test_whatever_has_the_temporary_name_is_neither_written_nor_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may have put it there, in a directory that isn't ours."""
+    numbers = iter([b"a", b"b", b"c"])
+    monkeypatch.setattr(store.files.posix, "urandom", lambda _: next(numbers))
+    (tmp_path / "other").write_text("kept")
+    for name, target in ((b"a", "other"), (b"b", "nowhere")):
+        (tmp_path / f".pyoci-{name.hex()}").symlink_to(target)
+    write_file(str(tmp_path / "file"), b"x", 0o600)
+    assert (tmp_path / "file").read_bytes() == b"x"
+    assert (tmp_path / "other").read_text() == "kept"
+    assert sorted(os.listdir(tmp_path)) == [".pyoci-61", ".pyoci-62", "file", "other"]
+
+
 def test_a_file_that_cannot_be_replaced_leaves_no_temporary(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(Error, match=f"can't write {tmp_path}/file: Is a directory"):
@@ -276,7 +385,7 @@ def test_a_disk_without_room_leaves_the_old_file_and_no_temporary(tmp_path: Path
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:
-    store.write_file(sys.argv[1], b"x" * 1000, 0o600)
+    store.files.write_file(sys.argv[1], b"x" * 1000, 0o600)
 except store.Error as error:
     print(error.message)
 """
