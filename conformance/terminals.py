@@ -5,6 +5,9 @@ import os
 import select
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 TIMEOUT_S = 20.0
 
@@ -17,6 +20,20 @@ def read_until(fd: int, wanted: bytes) -> bytes:
         if select.select([fd], [], [], 0.1)[0]:
             data += os.read(fd, 4096)
     return data
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[socket.socket]:
+    """A unix socket that listens at a path, which may be longer than its address can be (107 bytes, unix(7))."""
+    directory = os.open(path.parent, os.O_PATH)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(f"/proc/self/fd/{directory}/new")
+            listener.listen()
+            os.rename("new", path.name, src_dir_fd=directory, dst_dir_fd=directory)
+            yield listener
+    finally:
+        os.close(directory)
 
 
 def taken(listener: socket.socket) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from .fixtures import MakeBundle
 from .runtime import Runtime, new_id
-from .terminals import read_until, taken
+from .terminals import listening, read_until, taken
 
 
 @pytest.mark.shows("process.terminal")
@@ -56,6 +56,25 @@ def test_the_console_socket_gets_the_terminal(runtime: Runtime, bundle: MakeBund
             os.close(terminal)
         runtime.await_status(container, "stopped")
         runtime("delete", container)
+
+
+@pytest.mark.shows("process.terminal")
+@pytest.mark.parametrize("length", [1, 250])
+@pytest.mark.peers_differ(runc="a path of more than 107 bytes is an invalid argument")
+def test_the_console_sockets_path_may_be_as_long_as_any(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, length: int
+) -> None:
+    path = tmp_path / ("x" * 100) / ("y" * length)
+    path.parent.mkdir()
+    here = bundle(process={"terminal": True, "args": ["echo", "hello"]})
+    with listening(path) as listener:
+        container = runtime.create(here, "--console-socket", str(path))
+        terminal = taken(listener)
+        try:
+            runtime("start", container)
+            read_until(terminal, b"hello")
+        finally:
+            os.close(terminal)
 
 
 @pytest.mark.refuses("process.terminal")

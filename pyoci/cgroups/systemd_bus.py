@@ -3,12 +3,12 @@
 Imported only for the systemd driver: jeepney takes longer to import than everything else that `create` does in Python.
 """
 
-import _socket
 import posix
 import time
 
 from jeepney import DBusAddress, HeaderFields, MessageType, Parser, new_method_call
 
+from pyoci import sockets
 from pyoci.errors import Error
 from pyoci.paths import encode
 
@@ -138,15 +138,16 @@ class Manager:
         addresses = _addresses(_bus_address(user=self.user))
         reason = "no address of it is a unix socket"
         for address in addresses:
-            connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-            connection.settimeout(TIMEOUT_S)
+            connection = None
             try:
-                connection.connect(address)
+                connection = sockets.connect(address, patience=int(TIMEOUT_S))
+                connection.settimeout(TIMEOUT_S)
                 self._authenticate(connection)
                 return connection
             except OSError as error:
                 reason = f"{address.decode('utf-8', 'replace')}: {(error.strerror or str(error)).lower()}"
-                connection.close()
+                if connection:
+                    connection.close()
         raise self._error(f"can't reach systemd over D-Bus: {reason}")
 
     def _authenticate(self, connection: "Any") -> None:

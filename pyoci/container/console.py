@@ -1,10 +1,10 @@
 """The host side of a container's terminal: hand its other end to somebody, or be the one who takes it."""
 
-import _socket
 import fcntl
 import posix
 import select
 
+from pyoci import sockets
 from pyoci.errors import Error
 from pyoci.paths import absolute
 
@@ -24,16 +24,12 @@ def sender(path: str, *, what: str = "terminal", closes: bool = True) -> "Callab
     path = absolute(path)
 
     def send(terminal: int) -> None:
-        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         try:
-            connection.connect(path)
             # The text is a name that nobody reads; runc sends one, so receivers expect bytes.
-            rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, terminal.to_bytes(4, "little"))
-            connection.sendmsg([b"/dev/ptmx"], [rights])
+            sockets.deliver(path, b"/dev/ptmx", terminal)
         except OSError as error:
             raise Error(f"can't send the {what} to {path}: {error.strerror}") from None
         finally:
-            connection.close()
             if closes:
                 posix.close(terminal)
 

@@ -3,11 +3,10 @@
 Imported only for such containers.
 """
 
-import _socket
 import posix
 import stat
 
-from pyoci import SPEC_VERSION, jsontext
+from pyoci import SPEC_VERSION, jsontext, sockets
 from pyoci.container.hooks import state_object
 from pyoci.errors import ConfigError, Problem
 
@@ -43,14 +42,11 @@ def hand_over(entry: "Entry", descriptor: int, pid: int) -> None:
     Raises ConfigError if the agent can't be reached.
     """
     agent = entry.state["listener"]
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
-        connection.connect(agent["path"])
-        _send(connection, jsontext.dump(process_state(entry, pid)).encode(), descriptor)
+        sockets.deliver(agent["path"], jsontext.dump(process_state(entry, pid)).encode(), descriptor)
     except OSError as error:
         raise _problem(agent["path"], (error.strerror or "").lower()) from None
     finally:
-        connection.close()
         posix.close(descriptor)
 
 
@@ -65,13 +61,6 @@ def process_state(entry: "Entry", pid: int) -> "dict[str, Any]":
     if entry.state["listener"]["metadata"]:
         found["metadata"] = entry.state["listener"]["metadata"]
     return found
-
-
-def _send(connection: "_socket.socket", data: bytes, descriptor: int) -> None:
-    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor.to_bytes(4, "little"))
-    sent = connection.sendmsg([data], [rights], _socket.MSG_NOSIGNAL)
-    if sent < len(data):
-        connection.sendall(data[sent:], _socket.MSG_NOSIGNAL)
 
 
 def _problem(path: str, why: str) -> ConfigError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import array
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,15 +104,113 @@ def test_start_waits_until_the_program_is_ready(
 
 
 @pytest.mark.parametrize("user", [0, 1000])
-def test_run_in_the_foreground_passes_everything_on(
+def test_run_in_the_foreground_passes_on_all_its_life(
     pyoci: Runtime, bundle: MakeBundle, program: Path, manager: Manager, user: int
 ) -> None:
     identity = {"uid": user, "gid": user}
-    here = notifying(bundle, program, "READY=1", "STOPPING=1", sleep=0, process={"user": identity})
+    here = notifying(bundle, program, "READY=1", "STATUS=done", sleep=0, process={"user": identity})
     result = pyoci.attempt("run", "--bundle", here, new_id(), env=environment(manager))
     assert result.code == 0, result
+    manager.await_word("STATUS=done")
     assert manager.said[0] == "READY=1"
-    assert "STOPPING=1" in manager.said
+
+
+STRANGER = "MAINPID=1"
+FORBIDDEN = [
+    "STOPPING=1",
+    "RELOADING=1\nMONOTONIC_USEC=1",
+    "WATCHDOG=trigger",
+    "WATCHDOG_USEC=1",
+    "EXTEND_TIMEOUT_USEC=1",
+    "FDSTORE=1\nFDNAME=x",
+    "NOTIFYACCESS=all",
+    "MAINPIDFDID=1",
+    "BARRIER=1",
+    "X_UNKNOWN=1",
+    "READY=0",
+    "STATUS=a\x1b[2J",
+    "STATUS=" + "x" * 5000 + "\nREADY=1",
+]
+
+
+def test_a_program_can_not_speak_for_the_service_or_name_another_process(
+    pyoci: Runtime, bundle: MakeBundle, program: Path, manager: Manager
+) -> None:
+    here = notifying(
+        bundle, program, *FORBIDDEN, f"STOPPING=1\n{STRANGER}\nREADY=1\n{STRANGER}\nSTATUS=x\nFDSTORE=1"
+    )
+    container = new_id()
+    pyoci("run", "--detach", "--bundle", here, container, env=environment(manager))
+    assert sorted(manager.said) == [f"MAINPID={pyoci.pid(container)}", "READY=1", "STATUS=x"]
+
+
+def test_signs_of_life_and_errors_are_passed_on(
+    pyoci: Runtime, bundle: MakeBundle, program: Path, manager: Manager
+) -> None:
+    here = notifying(bundle, program, "WATCHDOG=1", "ERRNO=2\nBUSERROR=org.x.Y", "READY=1")
+    pyoci("run", "--detach", "--bundle", here, new_id(), env=environment(manager))
+    assert manager.said[:4] == ["WATCHDOG=1", "ERRNO=2", "BUSERROR=org.x.Y", "READY=1"]
+
+
+def test_a_flood_keeps_a_foreground_command_from_nothing(
+    pyoci: Runtime, bundle: MakeBundle, program: Path, manager: Manager
+) -> None:
+    """A program that notifies without end is still forwarded signals, and its end is seen."""
+    process = {"args": [PLACE, "STATUS=x"], "env": ["FLOOD=1"]}
+    # The first process of a pid namespace would ignore SIGTERM.
+    here = notifying(bundle, program, process=process, linux={"namespaces": namespaces("pid")})
+    command = pyoci.popen("run", "--bundle", here, new_id(), env=environment(manager))
+    manager.await_word("STATUS=x")
+    command.terminate()
+    assert command.wait(10) == 128 + signal.SIGTERM
+
+
+def test_a_flood_does_not_keep_start_from_seeing_that_the_program_is_ready(
+    pyoci: Runtime, bundle: MakeBundle, program: Path, manager: Manager
+) -> None:
+    here = notifying(
+        bundle, program, process={"args": [PLACE, *["STATUS=x"] * 500, "READY=1"], "env": ["FLOOD=1"]}
+    )
+    pyoci("run", "--detach", "--bundle", here, new_id(), env=environment(manager))
+    assert "READY=1" in manager.said
+
+
+def test_a_manager_that_takes_nothing_does_not_hold_the_container_up(
+    pyoci: Runtime, bundle: MakeBundle, program: Path, tmp_path: Path
+) -> None:
+    here = notifying(bundle, program, "READY=1", sleep=0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as full:
+        full.bind(str(tmp_path / "full"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    sender.sendto(b"x", str(tmp_path / "full"))
+        env = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "full")}
+        result = pyoci.attempt("run", "--bundle", here, new_id(), env=env)
+    assert result.code == 0
+    assert "Nobody took it" in result.stderr
+
+
+def test_a_managers_path_may_be_long(
+    pyoci: Runtime, bundle: MakeBundle, program: Path, tmp_path: Path
+) -> None:
+    deep = tmp_path / ("x" * 120)
+    deep.mkdir()
+    there = Manager(Path(f"/proc/self/fd/{os.open(deep, os.O_PATH)}/manager"))
+    there.address = str(deep / "manager")
+    try:
+        pyoci(
+            "run",
+            "--detach",
+            "--bundle",
+            notifying(bundle, program, "READY=1"),
+            new_id(),
+            env=environment(there),
+        )
+        assert "READY=1" in there.said
+    finally:
+        there.close()
 
 
 def test_a_program_that_ends_without_a_word_keeps_nobody_waiting(
