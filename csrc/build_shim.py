@@ -6,7 +6,7 @@ from pathlib import Path
 import cffi
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ["spawn.c", "seal.c", "hook.c", "plan.c", "bpf.c", "signals.c", "trees.c", "netlink.c"]
+SOURCES = ["spawn.c", "seal.c", "hook.c", "plan.c", "bpf.c", "signals.c", "trees.c", "netlink.c", "visit.c"]
 C_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", f"-I{HERE}"]
 
 DECLARATIONS = """

@@ -68,7 +68,7 @@ static bool open_plan(struct init *init)
 int main(int argc, char **argv)
 {
 	struct init init = { .root = -1, .host_proc = -1, .labels = { -1, -1 }, .kept = { -1, -1 }, .proc = -1, .empty = -1 };
-	struct step step = { .origin = "" };
+	struct step step = { .origin = "", .number = UINT32_MAX };
 
 	if (argc < 2 || (init.base = atoi(argv[1])) < 3)
 		return 125;
@@ -93,6 +93,12 @@ int main(int argc, char **argv)
 	prctl(PR_SET_NAME, "pyoci-init");
 	sys_close_range((unsigned int)slot(&init, init.plan.slots), UINT_MAX, 0);
 	init.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (init.host_proc < 0) {
+		/* Else its files would be looked for as those of a container's are, by what that has mounted. */
+		step_failed(&init, "open", "/proc");
+		report_failure(&init, &step);
+		return 125;
+	}
 
 	while (plan_next(&init.plan, &step)) {
 		if (init.trace)

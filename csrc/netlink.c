@@ -1,4 +1,5 @@
 #include "netlink.h"
+#include "visit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +18,7 @@ int netlink_open(int network_namespace)
 	if (setns(network_namespace, CLONE_NEWNET) == 0) {
 		made = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 		error = errno;
-		if (setns(ours, CLONE_NEWNET) != 0)
-			_exit(125); /* Nothing that is done from the wrong namespace could be right. */
+		return_to_own(ours, CLONE_NEWNET);
 		errno = error;
 	}
 	error = errno;

@@ -1,6 +1,7 @@
 #include "spawn.h"
 #include "init.h"
 #include "syscalls.h"
+#include "visit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -151,7 +152,8 @@ static long clone_init(const struct spawn_request *request, struct child *child,
 	return clone3_call(&args, child_main, child);
 }
 
-/* Children of this process are born in the pid namespace that was joined; then put it back for those that follow. */
+/* Children of this process are born in the pid namespace that was joined; then put it back for those that follow. Where it
+ * can't be, the child ends with us. */
 static long clone_in_pid_namespace(const struct spawn_request *request, struct child *child, char *stack, int *pidfd,
 				   const char **call)
 {
@@ -163,8 +165,7 @@ static long clone_in_pid_namespace(const struct spawn_request *request, struct c
 		*call = "clone3";
 		pid = clone_init(request, child, stack, pidfd);
 		error = pid < 0 ? (int)-pid : 0;
-		if (setns(own, CLONE_NEWPID) != 0)
-			error = errno;
+		return_to_own(own, CLONE_NEWPID);
 		errno = error;
 	}
 	error = errno;

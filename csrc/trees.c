@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 int tree_open(const char *source, int recursive, int follow, int peer)
@@ -61,18 +62,28 @@ static bool write_map(pid_t pid, const char *name, const char *text)
 	return written;
 }
 
+/* Wait, but no longer than the parent lives. */
+static _Noreturn void hold_for(pid_t parent)
+{
+	/* The parent may have died before this was set: then there is another. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0)
+		while (getppid() == parent)
+			syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+	_exit(0);
+}
+
 int user_namespace_with(const char *uid_map, const char *gid_map)
 {
 	char path[64];
 	int fd = -1, error;
+	pid_t parent = getpid();
 	/* Only the raw call: nobody but this process's copy lives in it, and it does nothing but wait for its end. */
 	long pid = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
 
 	if (pid < 0)
 		return -1;
 	if (pid == 0)
-		for (;;)
-			syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+		hold_for(parent);
 	if (write_map((pid_t)pid, "uid_map", uid_map) && write_map((pid_t)pid, "gid_map", gid_map)) {
 		snprintf(path, sizeof(path), "/proc/%ld/ns/user", pid);
 		fd = open(path, O_RDONLY | O_CLOEXEC);

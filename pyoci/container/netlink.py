@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ERROR, DONE = 2, 3
 REQUEST, ACK, DUMP, EXCLUSIVE, CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
 NEW_LINK, GET_LINK, NEW_ADDRESS, GET_ADDRESS = 16, 18, 20, 22
+KERNEL = 0
 # A flag of NLMSG_DONE and the like: the table changed while it was told.
 INTERRUPTED = 0x10
 
@@ -62,8 +63,9 @@ class Netlink:
         )
         interrupted = False
         while True:
-            data = self._socket.recv(_LONGEST)
-            while data:
+            data, sender = self._socket.recvfrom(_LONGEST)
+            # Who is 0 is the kernel; any process of the network namespace may send something here, netlink(7).
+            while data and sender[0] == KERNEL:
                 length, kind, flags, number, _ = _header.unpack_from(data)
                 body, data = data[_header.size : length], data[(length + 3) & ~3 :]
                 if number != self._number:
