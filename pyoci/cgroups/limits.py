@@ -147,7 +147,7 @@ def _write(cgroups: "Cgroups", write: "Write", journal: "Journal | None", *, las
         path = f"{directory}/{file}"
         try:
             if file in FROM_THE_TOP:
-                _grant_parents(cgroups, file, value, more=last and file == FROM_THE_TOP[1])
+                _grant_parents(cgroups, file, value, journal, more=last and file == FROM_THE_TOP[1])
             if journal:
                 journal.note(path, value)
             put(path, value)
@@ -185,7 +185,9 @@ def _refuse(cgroups: "Cgroups", write: "Write", path: str, error: "OSError | Non
     raise refusal.refused(pointer, path, value, error)
 
 
-def _grant_parents(cgroups: "Cgroups", file: str, value: str, *, more: bool) -> None:
+def _grant_parents(
+    cgroups: "Cgroups", file: str, value: str, journal: "Journal | None", *, more: bool
+) -> None:
     """v1 realtime: grants the parents that are ours what the container is to get, before it gets it.
 
     Arguments:
@@ -197,6 +199,8 @@ def _grant_parents(cgroups: "Cgroups", file: str, value: str, *, more: bool) -> 
             for ancestor in dict.fromkeys([shared, *group.ancestors]):
                 path = f"{ancestor}/{file}"
                 if group.path.startswith(ancestor + "/"):
+                    if journal:
+                        journal.note(path, value)
                     try:
                         put(path, str(int(read(path)) + int(value)) if more else value)
                     except OSError:

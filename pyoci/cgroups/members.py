@@ -9,6 +9,8 @@ from pyoci.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from pyoci.cgroups.tree import Cgroups, Group
 
 SIGKILL = 9
@@ -67,7 +69,7 @@ def _kill_one_by_one(cgroups: "Cgroups", spared: "set[int]") -> None:
         if freezes:
             _put_quietly(group.path + "/freezer.state", "FROZEN")
         try:
-            _signal_all(group.path, spared)
+            signal_all(group.path, SIGKILL, spared)
         finally:
             if freezes:
                 _put_quietly(group.path + "/freezer.state", "THAWED")
@@ -78,8 +80,8 @@ def _kill_one_by_one(cgroups: "Cgroups", spared: "set[int]") -> None:
         _put_quietly(group.path + "/freezer.state", "THAWED")
 
 
-def _signal_all(path: str, spared: "set[int]") -> None:
-    """SIGKILL to those still in the cgroup after their pidfd was opened: a pid may be reused."""
+def signal_all(path: str, signal: int, spared: "Set[int]" = frozenset()) -> None:
+    """Send it to those still in the cgroup after their pidfd was opened: a pid may be another process's by then."""
     from _signal import pidfd_send_signal  # type: ignore[import-not-found,unused-ignore]
 
     fds: "dict[int, int]" = {}
@@ -91,9 +93,9 @@ def _signal_all(path: str, spared: "set[int]") -> None:
                 pass
         for pid in fds.keys() & set(processes(path)):
             try:
-                pidfd_send_signal(fds[pid], SIGKILL)
-            except ProcessLookupError:
-                pass
+                pidfd_send_signal(fds[pid], signal)
+            except (ProcessLookupError, PermissionError):
+                pass  # It has ended, or became another user's: the others get it all the same.
     finally:
         for fd in fds.values():
             posix.close(fd)

@@ -11,9 +11,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyoci.cgroups.journal import Journal
+
 POINTER = "/linux/intelRdt"
 # In the order of writing: the property, and what its line begins with.
 SCHEMAS = (("l3CacheSchema", "L3"), ("memBwSchema", "MB"))
+# Directories of the filesystem's own, beside the groups.
+NO_GROUPS = ("info", "mon_groups", "mon_data")
 
 
 class Resctrl:
@@ -43,11 +47,25 @@ class Resctrl:
     def create(self) -> None:
         """Make what is missing and write the schemata. Raises ConfigError."""
         if self.made:
-            self._make(self.path, f"{POINTER}/closID")
+            try:
+                self._make(self.path, f"{POINTER}/closID")
+            except FileExistsError:
+                self._give_up()
+                raise _taken(self.path) from None
         for pointer, line in self.lines:
             self._write(f"{self.path}/schemata", f"{line}\n", pointer)
         if self.monitor:
-            self._make(self.monitor, f"{POINTER}/enableMonitoring")
+            try:
+                self._make(self.monitor, f"{POINTER}/enableMonitoring")
+            except FileExistsError:
+                taken = _monitor_taken(self.monitor)
+                self.monitor = None
+                raise taken from None
+
+    def _give_up(self) -> None:
+        """Forget the group, which is another's: it must not be removed with this container."""
+        self.made = self.ours = False
+        self.monitor = None
 
     def join(self, pid: int) -> None:
         """Put a process of one thread into it. Raises ConfigError."""
@@ -55,9 +73,16 @@ class Resctrl:
         if self.monitor:
             self._write(f"{self.monitor}/tasks", str(pid), f"{POINTER}/enableMonitoring")
 
-    def update(self, schemas: "dict[str, str]") -> None:
-        """Write other lines, of the properties of SCHEMAS. Raises ConfigError."""
+    def update(self, schemas: "dict[str, str]", journal: "Journal") -> None:
+        """Write other lines, of the properties of SCHEMAS.
+
+        Arguments:
+            journal: gets those of before.
+
+        Raises ConfigError.
+        """
         for pointer, line in _lines(schemas):
+            journal.note(f"{self.path}/schemata", line)
             self._write(f"{self.path}/schemata", f"{line}\n", pointer)
 
     def remove(self, *, failed: bool = False) -> None:
@@ -80,8 +105,11 @@ class Resctrl:
                 raise Error(f"resctrl group not removed: {directory}: {error.strerror}") from None
 
     def _make(self, directory: str, pointer: str) -> None:
+        """Raises FileExistsError, ConfigError."""
         try:
             posix.mkdir(directory, 0o755)
+        except FileExistsError:
+            raise
         except OSError as error:
             hint = "the processor has no more classes of service" if error.errno == 28 else None  # ENOSPC
             raise _problem(
@@ -117,6 +145,11 @@ def open_for(rdt: "dict[str, Any]", container_id: str, root: "str | None" = None
     lines = _lines(rdt)
     path = root if name == "/" else f"{root}/{name or container_id}"
     there = posix.access(path, posix.F_OK)
+    if (name or container_id) in NO_GROUPS or (there and not posix.access(f"{path}/schemata", posix.F_OK)):
+        message = f"{path} is resctrl's own, and can be no group"
+        raise _problem(f"{POINTER}/closID", message, None if name else "give linux.intelRdt.closID")
+    if there and not name:
+        raise _taken(path)
     if name and not there and not lines:
         raise _problem(f"{POINTER}/closID", f"{path} does not exist, and no schema says what it should be")
     if name and there:
@@ -124,7 +157,9 @@ def open_for(rdt: "dict[str, Any]", container_id: str, root: "str | None" = None
         # They are as asked for already; the lines of `schemata` are written all the same.
         lines = [(pointer, line) for pointer, line in lines if "/schemata/" in pointer]
     monitor = f"{path}/mon_groups/{container_id}" if rdt.get("enableMonitoring") else None
-    found = Resctrl(path, made=not there, ours=not there and not name, monitor=monitor)
+    if monitor and posix.access(monitor, posix.F_OK):
+        raise _monitor_taken(monitor)
+    found = Resctrl(path, made=not there, ours=not name, monitor=monitor)
     found.lines = lines
     return found
 
@@ -184,6 +219,16 @@ def _parsed(line: str) -> "tuple[str, dict[str, str]]":
         domain.strip().lstrip("0") or "0": value.strip().lower().lstrip("0") or "0"
         for domain, _, value in domains
     }
+
+
+def _taken(path: str) -> ConfigError:
+    message = f"{path} is there already: it is not this container's"
+    hint = "linux.intelRdt.closID names a group that is to be shared"
+    return _problem(f"{POINTER}/closID", message, hint)
+
+
+def _monitor_taken(path: str) -> ConfigError:
+    return _problem(f"{POINTER}/enableMonitoring", f"{path} is there already: it is not this container's")
 
 
 def _last_status(path: str) -> str:

@@ -8,6 +8,7 @@ others are ours: `create` makes them, and the init joins them by itself.
 import posix
 import time
 
+from pyoci import files
 from pyoci.cgroups import systemd_names, systemd_properties
 from pyoci.cgroups.tree import (
     Cgroups,
@@ -23,6 +24,7 @@ from pyoci.errors import ConfigError, Error, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from pyoci.cgroups.journal import Journal
@@ -235,6 +237,7 @@ class SystemdCgroups(Cgroups):
         manager = self._manager()
         limits = systemd_properties.of_resources(resources, self.read, v2=self.mode == "v2")
         properties = systemd_properties.supported(limits, manager.version)
+        self._note(properties, journal)
         from pyoci.cgroups.systemd_bus import Refusal
 
         for _ in range(len(properties)):
@@ -261,18 +264,43 @@ class SystemdCgroups(Cgroups):
             self._device_properties(rules)
         super().check_devices(rules)
 
+    def _note(self, names: "Iterable[str]", journal: "Journal | None") -> None:
+        """What systemd has been told of these properties is told again if the update fails: it would write them otherwise."""
+        if journal is None or not names:
+            return
+        before = self._manager().properties(self.unit)
+        old = systemd_properties.to_set_again({name: before[name] for name in names if name in before})
+
+        def undo() -> None:
+            from pyoci.cgroups.systemd_bus import Refusal
+
+            try:
+                self._manager().set_properties(self.unit, old)
+                self._manager().wait_until_idle()
+            except Refusal as refusal:
+                raise Error(f"systemd refuses the old properties of {self.unit}: {refusal.text}") from None
+
+        journal.on_failure(undo)
+
     def apply_devices(
-        self, rules: "list[dict[str, Any]]", attach: "Attach | None" = None, *, replace: bool = False
+        self,
+        rules: "list[dict[str, Any]]",
+        attach: "Attach | None" = None,
+        *,
+        replace: bool = False,
+        journal: "Journal | None" = None,
     ) -> None:
         """See `Cgroups.apply_devices`."""
         if rules and self.unified is None:
             from pyoci.cgroups.systemd_bus import Refusal
 
+            properties = self._device_properties(rules)
+            self._note({name for name, _ in properties}, journal)
             try:
-                self._manager().set_properties(self.unit, self._device_properties(rules))
+                self._manager().set_properties(self.unit, properties)
             except Refusal as refusal:
                 raise Error(f"systemd refuses the device rules of {self.unit}: {refusal.text}") from None
-        super().apply_devices(rules, attach, replace=replace)
+        super().apply_devices(rules, attach, replace=replace, journal=journal)
 
     def _device_properties(self, rules: "list[dict[str, Any]]") -> "list[Property]":
         from pyoci.cgroups import devices_v1
@@ -348,19 +376,16 @@ class SystemdCgroups(Cgroups):
     def _remembered(self, version: int) -> "frozenset[str]":
         """What this version of systemd was found not to know: a word each after the version."""
         try:
-            known, *names = read(self.memory).split()
-        except (OSError, ValueError):
+            known, *names = files.read_own(self.memory).decode("ascii", "replace").split()
+        except (OSError, ValueError, files.UntrustedError):
             return frozenset()
         return frozenset(names) if known == str(version) else frozenset()
 
     def _remember(self, version: int, names: "frozenset[str]") -> None:
         if self.memory:
             try:
-                temporary = f"{self.memory}.{posix.getpid()}"
-                with open(temporary, "w") as file:
-                    file.write(" ".join([str(version), *sorted(names)]))
-                posix.rename(temporary, self.memory)
-            except OSError:
+                files.write_file(self.memory, " ".join([str(version), *sorted(names)]).encode(), 0o600)
+            except Error:
                 pass  # It is found out again the next time.
 
     def _join(self, pid: int) -> None:

@@ -124,6 +124,18 @@ class Manager:
         body = (unit, True, list(properties))
         self._reply(self._send("SetUnitProperties", MANAGER, "sba(sv)", body), "SetUnitProperties", unit)
 
+    def properties(self, unit: str) -> "Properties":
+        """What a unit has of the properties of its kind, a scope or a slice. Raises Error."""
+        kind = unit.rpartition(".")[2].capitalize()
+        try:
+            path = self._reply(self._send("GetUnit", MANAGER, "s", (unit,)), "GetUnit", unit)[0]
+            where = DBusAddress(path, NAME, PROPERTIES.interface)
+            asked = self._send("GetAll", where, "s", (f"{NAME}.{kind}",))
+            found: "Properties" = self._reply(asked, "GetAll", unit)[0]
+        except Refusal as refusal:
+            raise self._error(f"can't ask systemd about the unit {unit}: {refusal.text}") from None
+        return found
+
     def wait_until_idle(self) -> None:
         """Wait until systemd has written to the cgroups what it wants to write: it does that before it takes another call.
 

@@ -193,6 +193,17 @@ def of_devices(memory: "Memory") -> "list[Property]":
     return [*properties, ("DeviceAllow", ("a(ss)", allowed))] if allowed else properties
 
 
+def to_set_again(properties: "Properties") -> "list[Property]":
+    """What makes a unit have these properties again, as it tells them. Lists are added to what is there, so they are emptied."""
+    found: "list[Property]" = []
+    for name, (signature, value) in properties.items():
+        if signature.startswith("a("):
+            found.append((name, (signature, [])))
+        if value or not signature.startswith("a("):
+            found.append((name, (signature, value)))
+    return found
+
+
 def _device_path(device: "Device") -> "str | None":
     """As DeviceAllow= has it (systemd.resource-control(5)); None if it can't be said."""
     kind, major, minor = device

@@ -216,24 +216,20 @@ class Cgroups:
 
         limits.apply(self, resources, journal)
 
-    def update(self, resources: "dict[str, Any]") -> None:
+    def update(self, resources: "dict[str, Any]", journal: "Journal") -> None:
         """Sets limits, and device rules if any are given, of a container that exists; others stay.
 
-        Raises ConfigError, with the limits as they were as far as the kernel lets us.
-        """
-        from pyoci.cgroups.journal import Journal
+        Arguments:
+            journal: gets what was before.
 
+        Raises ConfigError.
+        """
         rules = resources.get("devices")
         if rules:
             self.check_devices(rules)
-        journal = Journal()
-        try:
-            self.apply(resources, journal)
-            if rules:
-                self.apply_devices(rules, replace=True)
-        except Exception:
-            journal.restore()
-            raise
+        self.apply(resources, journal)
+        if rules:
+            self.apply_devices(rules, replace=True, journal=journal)
 
     def delegate(self, uid: int) -> None:
         """Gives the v2 cgroup to a user of the host, to manage. v1 isn't safe for that: does nothing.
@@ -258,14 +254,20 @@ class Cgroups:
         limits.check_devices(self, rules)
 
     def apply_devices(
-        self, rules: "list[dict[str, Any]]", attach: "Attach | None" = None, *, replace: bool = False
+        self,
+        rules: "list[dict[str, Any]]",
+        attach: "Attach | None" = None,
+        *,
+        replace: bool = False,
+        journal: "Journal | None" = None,
     ) -> None:
         """Sets which devices may be used: linux.resources.devices, then what every container needs.
 
         Arguments:
             rules: in the order of config.json; none leaves all devices allowed.
             attach: how to attach a filter to a v2 cgroup; None is bpf(2).
-            replace: there are rules already, which these take the place of.
+            replace: there are rules already, which these take the place of. If that fails they stay.
+            journal: gets what a manager had been told before.
 
         Raises ConfigError.
         """
@@ -351,6 +353,17 @@ class Cgroups:
         from pyoci.cgroups import members
 
         members.kill(self)
+
+    def signal(self, signal: int) -> None:
+        """Sends a signal to every process in the cgroup and below it. Raises Error if they can't be listed."""
+        from pyoci.cgroups import members
+
+        group = members.main_group(self)
+        try:
+            if group:
+                members.signal_all(group.path, signal)
+        except OSError as error:
+            raise failed("list the processes of", self.path, error) from None
 
     def freeze(self, frozen: bool, timeout: float = 2.0) -> None:
         """Stops all processes, or lets them run again.

@@ -60,10 +60,9 @@ def kill(entry: "Entry", signal: int, *, everything: bool = False) -> None:
         raise not_running("kill", entry.id, f"it is {now}")
     # Without cgroups (rootless) only the first process is known.
     if groups and groups.groups:
-        for pid in groups.processes():
-            _send(entry, pid, signal, must=False)
+        groups.signal(signal)
         return
-    _send(entry, entry.state["pid"], signal, must=True)
+    _send(entry, entry.state["pid"], signal)
     if (
         signal == _signal.SIGKILL
         and (entry.state.get("freezer") or "").endswith(V1_FREEZER)
@@ -79,25 +78,22 @@ def _cgroups(entry: "Entry") -> "Cgroups":
     return tree.from_record(entry.state["cgroups"])
 
 
-def _send(entry: "Entry", pid: int, signal: int, *, must: bool) -> None:
+def _send(entry: "Entry", pid: int, signal: int) -> None:
     from pyoci.container.identity import start_time
 
     try:
         pidfd = posix.pidfd_open(pid)
     except ProcessLookupError:
-        if must:
-            raise _gone(entry) from None
-        return
+        raise _gone(entry) from None
     try:
         # The pid is the container's still, now that it is held.
-        if must and start_time(pid) != entry.state["start_time"]:
+        if start_time(pid) != entry.state["start_time"]:
             raise _gone(entry)
         _signal.pidfd_send_signal(pidfd, signal)
+    except (ProcessLookupError, FileNotFoundError):
+        raise _gone(entry) from None
     except OSError as error:
-        if must and isinstance(error, (ProcessLookupError, FileNotFoundError)):
-            raise _gone(entry) from None
-        if must:
-            raise Error(f'cannot kill container "{entry.id}": {error.strerror}') from None
+        raise Error(f'cannot kill container "{entry.id}": {error.strerror}') from None
     finally:
         posix.close(pidfd)
 

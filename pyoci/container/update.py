@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyoci.cgroups.journal import Journal
     from pyoci.container.store import Entry
 
     Resources = dict[str, Any]
@@ -110,35 +111,38 @@ def update(entry: "Entry", resources: "Resources", schemas: "dict[str, str] | No
         resources: linux.resources.
         schemas: the l3CacheSchema and memBwSchema of linux.intelRdt.
 
-    Raises ConfigError for a value that can't be had, with the limits as they were; Error if the container isn't created or
-    running.
+    Raises ConfigError for a value that can't be had; Error if the container isn't created or running. Then everything is as
+    it was before.
     """
     check(resources, schemas)
     now = status(entry, ours=True)
     if now not in (CREATED, RUNNING):
         raise not_running("update", entry.id, f"it is {now}")
+    from pyoci.cgroups.journal import Journal
+
     try:
-        if schemas:
-            _update_resctrl(entry, schemas)
-        if resources:
-            _update_cgroups(entry, resources)
+        with Journal() as journal:
+            if schemas:
+                _update_resctrl(entry, schemas, journal)
+            if resources:
+                _update_cgroups(entry, resources, journal)
     except ConfigError as error:
         raise ConfigError(error.problems, name="resources", hint=error.hint) from None
 
 
-def _update_resctrl(entry: "Entry", schemas: "dict[str, str]") -> None:
+def _update_resctrl(entry: "Entry", schemas: "dict[str, str]", journal: "Journal") -> None:
     if "resctrl" not in entry.state:
         raise Error(f'cannot update container "{entry.id}": it has no group of resctrl (linux.intelRdt)')
     from pyoci.cgroups import resctrl
 
-    resctrl.from_record(entry.state["resctrl"]).update(schemas)
+    resctrl.from_record(entry.state["resctrl"]).update(schemas, journal)
 
 
-def _update_cgroups(entry: "Entry", resources: "Resources") -> None:
+def _update_cgroups(entry: "Entry", resources: "Resources", journal: "Journal") -> None:
     groups = tree.from_record(entry.state["cgroups"])
     if not groups.groups:
         raise Error(f'cannot update container "{entry.id}": it has no cgroup')
-    groups.update(resources)
+    groups.update(resources, journal)
 
 
 def check(resources: "Resources", schemas: "dict[str, str] | None" = None) -> None:

@@ -5,6 +5,7 @@ For a host with systemd: `make test-vm`. The whole suite goes by this driver wit
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from conformance import host
 from conformance.bundles import namespaces
 from conformance.fixtures import MakeBundle
 from conformance.runtime import SYSTEMD, Runtime, new_id
+from pyoci.cgroups import tree
+from pyoci.cgroups.journal import Journal
 
 from . import test_device_rules as device_rules
 from .test_leaks import timed_create
@@ -202,6 +206,23 @@ def test_limits_can_be_changed_later_in_both(pyoci: Runtime, sleeper: Path) -> N
         if name in ("pids.max", "cpu.max", "memory.max", "memory.limit_in_bytes")
     }
     assert written(pyoci.pid(container), files) == files
+
+
+def test_an_update_that_fails_later_is_taken_back_in_both(pyoci: Runtime, bundle: MakeBundle) -> None:
+    """systemd would write what it has been told at its next reload."""
+    container = pyoci.launch(bundle(process={"args": ["sleep", "1000"]}, linux={"resources": LIMITS}))
+    unit, pid = f"pyoci-{container}.scope", pyoci.pid(container)
+    groups = tree.from_record(json.loads((pyoci.root / container / "state.json").read_text())["cgroups"])
+    files = WRITTEN if host.V2 else KEPT
+    change = {"pids": {"limit": 50}, "cpu": {"quota": 20000, "period": 100000, "shares": 300}}
+    with suppress(ZeroDivisionError), Journal() as journal:
+        groups.update(change, journal)
+        assert show(unit, "TasksMax") == {"TasksMax": "50"}
+        assert written(pid, files) != files
+        raise ZeroDivisionError
+    groups.close()
+    assert show(unit, *KNOWN) == KNOWN
+    assert written(pid, files) == files
 
 
 @pytest.mark.parametrize("what", ["a reload of systemd", "an update", "a neighbour's change"])

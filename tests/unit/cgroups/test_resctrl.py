@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pyoci.cgroups import resctrl, resctrl_stats
+from pyoci.cgroups.journal import Journal, before
 from pyoci.errors import ConfigError, Error
 
 
@@ -62,6 +64,63 @@ def test_without_a_name_the_group_is_the_containers_own_and_goes_with_it(root: P
     assert (root / "c1/tasks").read_text() == "42"
     resctrl.from_record(group.record()).remove()
     assert not (root / "c1").exists()
+
+
+def test_a_container_does_not_join_a_group_that_happens_to_have_its_id(root: Path) -> None:
+    (root / "c1").mkdir()
+    populate(root / "c1", "    L3:0=fff;1=fff\n")
+    with pytest.raises(ConfigError, match="c1 is there already") as caught:
+        opened(root, l3CacheSchema="L3:0=f0")
+    assert "closID" in (caught.value.hint or "")
+    assert not opened(root, closID="c1").made
+
+
+@pytest.mark.parametrize("name", ["info", "mon_groups", "mon_data", "tasks", "schemata"])
+@pytest.mark.parametrize("named", [True, False], ids=["closID", "id"])
+def test_what_is_resctrls_own_is_no_group(root: Path, name: str, named: bool) -> None:
+    rdt = {"l3CacheSchema": "L3:0=f0"} | ({"closID": name} if named else {})
+    before = sorted(root.rglob("*"))
+    with pytest.raises(ConfigError, match="resctrl's own"):
+        resctrl.open_for(rdt, "c1" if named else name, str(root))
+    assert sorted(root.rglob("*")) == before
+
+
+def test_a_group_that_another_made_first_stays_the_others(root: Path) -> None:
+    ours, others = opened(root), opened(root)
+    others.create()
+    with pytest.raises(ConfigError, match="c1 is there already"):
+        ours.create()
+    ours.remove(failed=True)
+    assert (root / "c1").is_dir()
+
+
+def test_a_monitoring_group_that_is_there_stays_anothers(root: Path) -> None:
+    ours, others = (opened(root, closID="/", enableMonitoring=True) for _ in range(2))
+    others.create()
+    with pytest.raises(ConfigError, match="is there already"):
+        opened(root, closID="/", enableMonitoring=True)
+    with pytest.raises(ConfigError, match="is there already"):
+        ours.create()
+    ours.remove(failed=True)
+    assert (root / "mon_groups/c1").is_dir()
+
+
+def test_an_update_that_fails_later_takes_the_lines_back(root: Path) -> None:
+    """As the kernel does it: a line replaces that of its kind."""
+    group = opened(root)
+    group.create()
+    with suppress(ZeroDivisionError), Journal() as journal:
+        group.update({"memBwSchema": "MB:0=20", "l3CacheSchema": "L3:0=f0"}, journal)
+        raise ZeroDivisionError
+    assert (root / "c1/schemata").read_text().startswith("L3:0=fff;1=fff\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "undone_by"),
+    [("L3:0=f0", "L3:0=fff;1=fff\n"), (" MB :1=10", "MB:0=100;1=100\n"), ("L2:0=1", "")],
+)
+def test_what_takes_a_line_back(line: str, undone_by: str) -> None:
+    assert before("schemata", line, "    L3:0=fff;1=fff\n    MB:0=100;1=100\n") == undone_by
 
 
 def test_a_named_group_is_made_if_it_is_missing_and_stays(root: Path) -> None:
@@ -136,7 +195,7 @@ def test_a_monitoring_group_is_made_and_goes_with_the_container(root: Path) -> N
 def test_other_lines_can_be_written_later(root: Path) -> None:
     group = opened(root, l3CacheSchema="L3:0=f0")
     group.create()
-    resctrl.from_record(group.record()).update({"memBwSchema": "MB:0=20"})
+    resctrl.from_record(group.record()).update({"memBwSchema": "MB:0=20"}, Journal())
     assert (root / "c1/schemata").read_text().startswith("MB:0=20\n")
 
 
@@ -150,7 +209,7 @@ def test_the_kernels_own_words_are_in_the_error(root: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(resctrl.posix, "write", write)
     with pytest.raises(ConfigError, match="non-consecutive 1-bits"):
-        group.update({"l3CacheSchema": "L3:0=f0f0"})
+        group.update({"l3CacheSchema": "L3:0=f0f0"}, Journal())
 
 
 def test_no_more_classes_of_service_is_said_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
