@@ -2,6 +2,7 @@
 
 import _socket
 import _struct
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def listen(path: str) -> "Any":
     """The start socket, listening."""
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     listener.bind(path)
+    # Whatever the umask: connecting takes the permission to write.
+    posix.chmod(path, 0o600)
     listener.listen(128)
     return listener
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -259,3 +260,29 @@ def test_the_flag_decides_what_missing_cgroups_mean(account: Account, flag: str)
     result = account.run("--rootless", flag, "run", "--bundle", bundle, new_id())
     assert (result.code == 0) == (flag == "true"), result
     assert ("cgroup" in result.stderr) == (flag == "false")
+
+
+def test_a_users_root_is_his_own_or_the_systems(account: Account) -> None:
+    """Another user's hooks would be executed as this one."""
+    theirs = account.home / "theirs"
+    theirs.mkdir()
+    theirs.chmod(0o755)
+    for owner, said in ((USER + 1, f"it belongs to user {USER + 1}"), (0, "does not exist")):
+        os.chown(theirs, owner, owner)
+        assert said in account.run("--root", theirs, "state", "none").stderr
+
+
+@pytest.mark.parametrize("mask", [0, 0o777])
+def test_a_users_umask_is_without_effect(account: Account, mask: int) -> None:
+    container, bundle = new_id(), account.bundle(process={"args": ["sleep", "1000"]})
+    before = os.umask(mask)
+    try:
+        created = account.run("create", "--pid-file", account.home / "pid", "--bundle", bundle, container)
+    finally:
+        os.umask(before)
+    assert created.code == 0, created
+    root = account.home / "pyoci"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (root, root / container)} == {0o700}
+    assert stat.S_IMODE((account.home / "pid").stat().st_mode) == 0o644
+    assert account.run("start", container).code == 0
+    assert account.run("delete", "--force", container).code == 0
