@@ -8,6 +8,8 @@ from pyoci.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyoci.container.console import Relay
     from pyoci.container.notify import Proxy
 
@@ -28,12 +30,20 @@ def catch_signals() -> int:
     return reading
 
 
-def wait(pid: int, wakeup: int, relay: "Relay | None", proxy: "Proxy | None" = None) -> int:
+def wait(
+    pid: int,
+    wakeup: int,
+    relay: "Relay | None",
+    proxy: "Proxy | None" = None,
+    warn: "Callable[[str], None] | None" = None,
+) -> int:
     """Forward signals, carry the terminal's bytes, reap, until the program has ended.
 
     Arguments:
         pid: the program's, a child of ours.
         wakeup: from `catch_signals`.
+        proxy: what passes on the program's messages to a service manager.
+        warn: where warnings go.
 
     Returns:
         Its exit status, or 128 and the number of the signal that ended it.
@@ -43,26 +53,41 @@ def wait(pid: int, wakeup: int, relay: "Relay | None", proxy: "Proxy | None" = N
     if relay:
         poll.register(relay.terminal, select.POLLIN)
         poll.register(0, select.POLLIN)
-    if proxy:
-        poll.register(proxy.fileno(), select.POLLIN)
     while True:
         status = _reap(pid)
         if status is not None:
             if relay:
                 relay.drain()
             if proxy:
-                proxy.pump()
+                _works(proxy.finish, warn)
             code = posix.waitstatus_to_exitcode(status)
             return 128 - code if code < 0 else code
-        for fd, _ in poll.poll():
+        wanted = proxy.wanted() if proxy else {}
+        for fd, events in wanted.items():
+            poll.register(fd, events)
+        ready = poll.poll()
+        for fd in wanted:
+            poll.unregister(fd)
+        if proxy and not _works(proxy.serve, warn):
+            proxy = None
+        for fd, _ in ready:
             if fd == wakeup:
                 _forward(pid, posix.read(wakeup, 4096), relay)
             elif relay and fd == relay.terminal and not relay.pump_out():
                 poll.unregister(relay.terminal)
-            elif proxy and fd == proxy.fileno():
-                proxy.pump()
             elif relay and fd == 0 and not relay.pump_in():
                 poll.unregister(0)
+
+
+def _works(pass_on: "Callable[[], None]", warn: "Callable[[str], None] | None") -> bool:
+    """Pass on what the program told the manager. That the manager is gone is no reason to end the program."""
+    try:
+        pass_on()
+    except Error as error:
+        if warn:
+            warn(error.message)
+        return False
+    return True
 
 
 def _forward(pid: int, signals: bytes, relay: "Relay | None") -> None:

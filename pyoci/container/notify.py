@@ -16,7 +16,7 @@ from pyoci.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from typing import Any
 
     from pyoci.container.store import Entry
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 VARIABLE = b"NOTIFY_SOCKET"
 DIRECTORY, SOCKET = "notify", "notify.sock"
 INSIDE = "/run/notify"
+READY = b"READY=1"
 BARRIER_S = 30.0
+# When the program is gone the rest is not worth more.
+LAST_BARRIER_S = 2.0
 PATIENCE_S = 3
 LONGEST = 4096  # systemd takes no longer message: PIPE_BUF
 # A program that never stops must not keep us from anything else, nor keep the manager busy.
@@ -112,10 +115,11 @@ def make_directory(entry: "Entry") -> None:
 class Proxy:
     """The container's end and the manager's."""
 
-    def __init__(self, entry: "Entry", warn: "Callable[[str], None]") -> None:
+    def __init__(self, entry: "Entry") -> None:
         self.entry = entry
-        self.warn = warn
-        self._failed = False
+        self._said = False
+        # What the manager didn't take yet, and the connection for it: its queue is full.
+        self._waiting: "tuple[Any, ...]" = ()
         manager = posix.environ[VARIABLE]
         self._manager: "str | bytes" = b"\0" + manager[1:] if manager[:1] == b"@" else manager
         path = f"{entry.directory}/{DIRECTORY}/{SOCKET}"
@@ -128,47 +132,94 @@ class Proxy:
         except OSError as error:
             raise Error(f"{entry.path}/{DIRECTORY}/{SOCKET}: {error.strerror}") from None
 
-    def fileno(self) -> int:
-        """To poll."""
-        return self._socket.fileno()
-
     def wait_until_ready(self) -> None:
-        """Until the program says READY=1, or has ended."""
+        """Until the program says READY=1, or has ended. Raises Error if the manager is gone, or takes nothing."""
         pid, started = self.entry.state["pid"], self.entry.state["start_time"]
         poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN)
+        poll.register(self._socket.fileno(), select.POLLIN)
         while is_alive(pid, started):
-            if poll.poll(100) and self.pump():
-                self._barrier()
+            if poll.poll(100) and self._pump():
                 return
-        if self.pump():
-            self._barrier()
+        self._pump()
 
-    def pump(self) -> bool:
-        """Pass on what has come, but not more than some of it. True if the program said that it is ready."""
-        ready = False
+    def announce(self) -> None:
+        """Say for a restored program that it is ready: it was before, and won't say so again. Raises Error."""
+        self._send(passed_on(READY, self.entry.state["pid"]))
+        self._barrier()
+
+    def _pump(self) -> bool:
+        """Pass on some of what has come. True if the program said that it is ready."""
+        for message in self._next():
+            self._send(message)
+            if READY in message.split(b"\n"):
+                self._barrier()
+                return True
+        return False
+
+    def wanted(self) -> "dict[int, int]":
+        """The descriptor to poll, and for what."""
+        if self._waiting:
+            return {self._waiting[0].fileno(): select.POLLOUT}
+        return {self._socket.fileno(): select.POLLIN}
+
+    def serve(self) -> None:
+        """Pass on some of what has come, as far as the manager takes it now. Raises Error if it is gone."""
+        if self._waiting and not self._retry():
+            return
+        for message in self._next():
+            self._waiting = self._connection(), message
+            if not self._retry():
+                return
+
+    def _retry(self) -> bool:
+        """Whether the manager took what it didn't take before."""
+        connection, message = self._waiting
+        try:
+            connection.send(message, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise _gone(error) from None
+        connection.close()
+        self._waiting = ()
+        return True
+
+    def finish(self) -> None:
+        """Pass on what was said last, before we are gone. Raises Error if the manager is gone, or takes nothing."""
+        if self._waiting:
+            self._send(self._waiting[1])
+            self._waiting = ()
+        for message in self._next():
+            self._send(message)
+        if self._said:
+            self._barrier(LAST_BARRIER_S)
+
+    def _next(self) -> "Iterator[bytes]":
+        """What the manager is to be told of the next messages, up to BATCH."""
         for _ in range(BATCH):
             try:
-                data = passed_on(self._socket.recv(LONGEST + 1), self.entry.state["pid"])
+                data = self._socket.recv(LONGEST + 1)
             except BlockingIOError:
-                return ready
-            if data and not self._failed:
-                self._pass_on(data)
-            ready = ready or b"READY=1" in data.split(b"\n")
+                return
+            message = passed_on(data, self.entry.state["pid"])
+            if message:
+                self._said = True
+                yield message
         time.sleep(PAUSE_S)
-        return ready
 
-    def _pass_on(self, data: bytes) -> None:
+    def _connection(self) -> "Any":
         try:
-            self._send(data)
+            return sockets.connect(self._manager, sockets.DATAGRAM, patience=PATIENCE_S)
         except OSError as error:
-            self._failed = True
-            self.warn(f"NOTIFY_SOCKET: the service manager is told nothing: {error.strerror}")
+            raise _gone(error) from None
 
-    def _send(self, data: bytes, descriptor: "int | None" = None) -> None:
-        sockets.deliver(self._manager, data, descriptor, sockets.DATAGRAM, patience=PATIENCE_S)
+    def _send(self, message: bytes, descriptor: "int | None" = None) -> None:
+        try:
+            sockets.deliver(self._manager, message, descriptor, sockets.DATAGRAM, patience=PATIENCE_S)
+        except OSError as error:
+            raise _gone(error) from None
 
-    def _barrier(self) -> None:
+    def _barrier(self, seconds: float = BARRIER_S) -> None:
         """Wait until the manager has read what was sent: it closes the descriptor then. It looks up the sender by its pid,
         so we must not be gone before (sd_notify_barrier(3))."""
         reading, writing = posix.pipe2(posix.O_CLOEXEC)
@@ -179,10 +230,12 @@ class Proxy:
                 posix.close(writing)
             poll = select.poll()
             poll.register(reading, 0)
-            deadline = time.monotonic() + BARRIER_S
-            while time.monotonic() < deadline and not poll.poll(BARRIER_S * 1000):
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and not poll.poll(seconds * 1000):
                 pass
-        except OSError:
-            pass  # What mattered was sent.
         finally:
             posix.close(reading)
+
+
+def _gone(error: OSError) -> Error:
+    return Error(f"NOTIFY_SOCKET: the service manager is told nothing: {error.strerror}")

@@ -44,7 +44,7 @@ def run(request: "Request", *, detach: bool, keep: bool, subreaper: bool = True)
         if detach:
             return 0
         assert wakeup is not None
-        return wait(entry.state["pid"], wakeup, relay, proxy)
+        return wait(entry.state["pid"], wakeup, relay, proxy, request.warn)
     except BaseException:
         keep = False
         raise

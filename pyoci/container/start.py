@@ -42,7 +42,7 @@ def start(
         raise Error(f'cannot start container "{entry.id}": it is {now}, not created')
     if not entry.state["process"]:
         raise Error(f'cannot start container "{entry.id}": its config.json has no process')
-    proxy = _proxy(entry, warn)
+    proxy = _proxy(entry)
     try:
         _let_go(entry, trace)
     except HookError:
@@ -56,12 +56,12 @@ def start(
     return proxy
 
 
-def _proxy(entry: "Entry", warn: "Callable[[str], None]") -> "Proxy | None":
+def _proxy(entry: "Entry") -> "Proxy | None":
     if not entry.state.get("notify") or not posix.environ.get(b"NOTIFY_SOCKET"):
         return None
     from pyoci.container.notify import Proxy
 
-    return Proxy(entry, warn)
+    return Proxy(entry)
 
 
 def _let_go(entry: "Entry", trace: "Trace | None") -> None:

@@ -74,13 +74,19 @@ class Endless:
         return b"STATUS=x"
 
 
-def test_a_program_that_never_stops_is_read_from_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["serve", "_pump"])
+def test_a_program_that_never_stops_is_read_from_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     proxy = Proxy.__new__(Proxy)
     proxy.entry = Entry("/", "x")
     proxy.entry.state = {"pid": 42}
-    sent: list[bytes] = []
-    monkeypatch.setattr(proxy, "_failed", False, raising=False)
-    monkeypatch.setattr(proxy, "_socket", Endless(), raising=False)
-    monkeypatch.setattr(proxy, "_pass_on", sent.append)
-    assert not proxy.pump()
-    assert sent == [b"STATUS=x"] * notify.BATCH
+    endless, sent = Endless(), []
+    monkeypatch.setattr(proxy, "_waiting", (), raising=False)
+    monkeypatch.setattr(proxy, "_socket", endless, raising=False)
+    monkeypatch.setattr(proxy, "_send", sent.append)
+    monkeypatch.setattr(proxy, "_connection", lambda: None)
+    monkeypatch.setattr(proxy, "_retry", lambda: True)
+    getattr(proxy, way)()
+    assert endless.read == notify.BATCH
+    assert sent == ([b"STATUS=x"] * notify.BATCH if way == "_pump" else [])
