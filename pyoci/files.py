@@ -99,7 +99,7 @@ def make_directories(path: str, mode: int) -> None:
         make_directory(path, mode)
     except FileExistsError:
         if posix.stat(path).st_mode & KIND != DIRECTORY:
-            raise
+            raise NotADirectoryError(20, posix.strerror(20), path) from None
     except FileNotFoundError:
         above = path.rstrip("/").rpartition("/")[0]
         if not above:

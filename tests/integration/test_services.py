@@ -175,17 +175,22 @@ def test_a_flood_does_not_keep_start_from_seeing_that_the_program_is_ready(
     assert "READY=1" in manager.said
 
 
+def fill(path: Path) -> None:
+    """Send until the queue is full; what one sender may have on its way is less than a long queue takes."""
+    for _ in range(100):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, suppress(BlockingIOError):
+            sender.setblocking(False)
+            while True:
+                sender.sendto(b"x", str(path))
+
+
 def test_a_manager_that_takes_nothing_does_not_hold_the_container_up(
     pyoci: Runtime, bundle: MakeBundle, program: Path, tmp_path: Path
 ) -> None:
     here = notifying(bundle, program, "READY=1", sleep=0)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as full:
         full.bind(str(tmp_path / "full"))
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
-            with suppress(BlockingIOError):
-                while True:
-                    sender.sendto(b"x", str(tmp_path / "full"))
+        fill(tmp_path / "full")
         env = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "full")}
         result = pyoci.attempt("run", "--bundle", here, new_id(), env=env)
     assert result.code == 0
