@@ -246,7 +246,7 @@ def list_command(invocation: "Invocation", log: "Log") -> int:
     root = _root(invocation)
     if invocation.globals["root"] and not is_directory(root):
         raise Error(f"the root {root} does not exist")
-    output(listing.show(root, invocation.flags["format"], quiet=invocation.flags["quiet"]))
+    output(listing.show(root, invocation.flags["format"], quiet=invocation.flags["quiet"], warn=log.warn))
     return 0
 
 

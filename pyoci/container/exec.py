@@ -7,7 +7,7 @@ from pyoci.cgroups import tree
 from pyoci.container import conversation, store
 from pyoci.container.identity import is_alive
 from pyoci.container.init import Init, open_tasks
-from pyoci.container.status import CREATED, RUNNING, is_paused, status
+from pyoci.container.status import CREATED, RUNNING, is_paused, status, while_alive
 from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, not_running
 from pyoci.paths import absolute
 from pyoci.plan.compile import Compilation
@@ -80,17 +80,18 @@ def execute(entry: "Entry", request: Request) -> int:
     Raises Error, with nothing left behind.
     """
     _check(entry, request)
-    joining = Joining(entry, request)
-    try:
+    with while_alive(entry, "exec in"):
+        joining = Joining(entry, request)
         try:
-            joining.run()
-        except ConfigError as error:
-            raise _about_process(error, request.name) from None
-    except BaseException:
-        joining.undo()
-        raise
-    finally:
-        joining.close()
+            try:
+                joining.run()
+            except ConfigError as error:
+                raise _about_process(error, request.name) from None
+        except BaseException:
+            joining.undo()
+            raise
+        finally:
+            joining.close()
     return joining.init.pid
 
 
@@ -126,6 +127,7 @@ class Joining:
         self.request = request
         self.target: int = entry.state["pid"]
         self.descriptors: "list[int]" = []
+        self.wrote_pid_file = False
         self.config = _config_with(entry, request.process)
         self.groups = tree.from_record(entry.state["cgroups"])
         facts = host.read()
@@ -246,6 +248,7 @@ class Joining:
         pid = self.init.pid
         if self.request.pid_file:
             store.write_file(self.request.pid_file, str(pid).encode(), 0o644)
+            self.wrote_pid_file = True
         if self.request.pidfd:
             pidfd = posix.pidfd_open(pid)
             try:
@@ -270,11 +273,8 @@ class Joining:
         if self.init.pid:
             posix.kill(self.init.pid, SIGKILL)  # our own child, not reaped: the pid is still its
             self.init.reap()
-        if self.request.pid_file:
-            try:
-                posix.unlink(self.request.pid_file)
-            except OSError:
-                pass
+        if self.wrote_pid_file and self.request.pid_file:
+            store.unlink_quietly(self.request.pid_file)
 
     def close(self) -> None:
         """Close what only the start needed."""

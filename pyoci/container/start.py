@@ -101,7 +101,7 @@ def _has_ended(entry: "Entry") -> bool:
     but not before its memory is gone, and with that what it executes."""
     try:
         posix.readlink(f"/proc/{entry.state['pid']}/exe")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     except OSError:  # not ours to see: alive
         pass

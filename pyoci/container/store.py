@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 LONGEST_ID = 255  # a file's name, NAME_MAX
 STATE, START_SOCKET, CONFIG = "state.json", "start.sock", "config.json"
+# What state.json says, as far as commands count on it without a look.
+KINDS: "dict[str, type | tuple[type, ...]]" = {
+    "pid": int,
+    "start_time": int,
+    "bundle": str,
+    "rootfs": str,
+    "created": str,
+    "annotations": dict,
+    "owner": int,
+    "creator": list,
+    "cgroups": dict,
+    "freezer": (str, type(None)),
+    "hooks": dict,
+}
 # Beside the containers' directories; no id looks like these.
 SECCOMP_CACHE = "~seccomp"
 SYSTEMD_MEMORY = "~systemd"
@@ -212,12 +226,24 @@ def reserve(root: str, container_id: str) -> Entry:
         make_directories(root, 0o700)
         posix.mkdir(entry.path, 0o700)
     except FileExistsError:
-        raise Error(f'container "{container_id}" already exists ({entry.path})') from None
+        raise already_exists(entry) from None
     except OSError as error:
         raise Error(f"can't make the state directory {entry.path}: {error.strerror}") from None
     entry.open()
     entry.lock()
     return entry
+
+
+def check_free(root: str, container_id: str) -> None:
+    """Raises Error if the id is taken."""
+    entry = Entry(root, check_id(container_id))
+    if posix.access(entry.path, posix.F_OK):
+        raise already_exists(entry)
+
+
+def already_exists(entry: Entry) -> Error:
+    """The error for an id that is taken."""
+    return Error(f'container "{entry.id}" already exists ({entry.path})')
 
 
 def find(root: str, container_id: str) -> Entry:
@@ -259,12 +285,21 @@ def read_state(directory: str) -> "dict[str, Any]":
         raise Error(f"{path}: {error.strerror}") from None
     try:
         data = b"".join(iter(lambda: posix.read(fd, 1 << 20), b""))
+    except OSError as error:
+        raise Error(f"{path}: {error.strerror}") from None
     finally:
         posix.close(fd)
     state = jsontext.parse(data, path, surrogates=True)
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or not _is_whole(state):
         raise Error(f"{path}: is damaged")
     return state
+
+
+def _is_whole(state: "dict[str, Any]") -> bool:
+    """Whether it says what commands ask of every container."""
+    if state.get("pid") and "start_time" not in state:
+        return False
+    return all(isinstance(state[name], kind) for name, kind in KINDS.items() if name in state)
 
 
 def save_config(entry: Entry, raw: bytes) -> None:
@@ -311,11 +346,16 @@ def write_file(path: str, data: bytes, mode: int) -> None:
             posix.close(fd)
         posix.rename(temporary, path)
     except OSError as error:
-        try:
-            posix.unlink(temporary)
-        except OSError:
-            pass
+        unlink_quietly(temporary)
         raise Error(f"can't write {path}: {error.strerror}") from None
+
+
+def unlink_quietly(path: str) -> None:
+    """Remove a file that was written; that it is gone, or can't be removed, is not told."""
+    try:
+        posix.unlink(path)
+    except OSError:
+        pass
 
 
 def does_not_exist(container_id: str) -> NotFoundError:

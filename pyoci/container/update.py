@@ -3,7 +3,7 @@
 import posix
 
 from pyoci.cgroups import tree
-from pyoci.container.status import CREATED, RUNNING, status
+from pyoci.container.status import CREATED, RUNNING, status, while_alive
 from pyoci.errors import ConfigError, Error, not_running
 from pyoci.jsontext import parse
 from pyoci.paths import absolute
@@ -118,10 +118,11 @@ def update(entry: "Entry", resources: "Resources", schemas: "dict[str, str] | No
     if now not in (CREATED, RUNNING):
         raise not_running("update", entry.id, f"it is {now}")
     try:
-        if schemas:
-            _update_resctrl(entry, schemas)
-        if resources:
-            _update_cgroups(entry, resources)
+        with while_alive(entry, "update"):
+            if schemas:
+                _update_resctrl(entry, schemas)
+            if resources:
+                _update_cgroups(entry, resources)
     except ConfigError as error:
         raise ConfigError(error.problems, name="resources", hint=error.hint) from None
 

@@ -148,7 +148,7 @@ def test_an_unknown_id_does_not_exist(tmp_path: Path) -> None:
 
 def test_what_was_saved_is_found(tmp_path: Path) -> None:
     entry = reserve(str(tmp_path), "c1")
-    entry.state = {"pid": 7, "annotations": {"ä": "\n"}, "cgroups": ["/x"]}
+    entry.state = {"pid": 7, "start_time": 1, "annotations": {"ä": "\n"}, "cgroups": {"path": "/x"}}
     entry.save()
     assert find(str(tmp_path), "c1").state == entry.state
     assert stat.S_IMODE((tmp_path / "c1/state.json").stat().st_mode) == 0o600
