@@ -170,6 +170,24 @@ def replace_by_bpf(cgroup: int, program: bytes) -> None:
             posix.close(old)
 
 
+def detach(directory: str) -> None:
+    """Takes away what of ours is attached to a v2 cgroup. Where that can't be there is nothing of ours: says nothing."""
+    from pyoci._shim import lib  # type: ignore[import-not-found,unused-ignore]
+
+    try:
+        cgroup = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        while (program := lib.bpf_attached_device_filter(cgroup)) >= 0:
+            detached = lib.bpf_detach_device_filter(cgroup, program)
+            posix.close(program)
+            if detached != 0:
+                break
+    finally:
+        posix.close(cgroup)
+
+
 def _attach(cgroup: int, program: bytes, old: int) -> None:
     from pyoci._shim import lib  # type: ignore[import-not-found,unused-ignore]
 
