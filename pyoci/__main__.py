@@ -46,10 +46,12 @@ def main(argv: "list[str]") -> int:
 
 def _fill_closed_descriptors() -> None:
     """What a caller left closed of 0, 1 and 2 would become the first file that we open."""
-    fd = posix.open("/dev/null", posix.O_RDWR)
+    from pyoci.paths import open_null
+
+    fd = open_null()
     while fd < 3:
         posix.set_inheritable(fd, True)
-        fd = posix.open("/dev/null", posix.O_RDWR)
+        fd = open_null()
     posix.close(fd)
 
 
