@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyoci._shim import lib  # type: ignore[import-not-found,unused-ignore]
 
 from conformance import host
 from conformance.runtime import SYSTEMD, Runtime, new_id
@@ -187,3 +188,43 @@ def test_the_directories_have_one_mode_whatever_the_callers_umask(
         os.umask(before)
     assert {path.stat().st_mode & 0o7777 for path in directories()} == {0o755}
     pyoci("delete", "--force", container)
+
+
+@pytest.fixture
+def v2_only(layout_here: layout.Layout, pyoci: Runtime) -> Iterator[layout.Layout]:
+    """The v2 tree of this host alone, with a cgroup that was there before."""
+    if layout_here.unified is None:
+        pytest.skip("no cgroup v2 tree is mounted")
+    path = Path(f"{layout_here.unified}{PLACE}")
+    path.mkdir()
+    yield layout.Layout("v2", [], layout_here.unified)
+    path.rmdir()
+
+
+def detached_filters(path: str) -> int:
+    """How many device filters of ours were attached to a cgroup; none is afterwards."""
+    cgroup = os.open(path, os.O_RDONLY)
+    number = 0
+    while (program := lib.bpf_attached_device_filter(cgroup)) >= 0:
+        assert lib.bpf_detach_device_filter(cgroup, program) == 0
+        os.close(program)
+        number += 1
+    os.close(cgroup)
+    return number
+
+
+@pytest.mark.parametrize("end", ["deleted", "killed while it was made"])
+def test_device_rules_do_not_pile_up_in_a_cgroup_that_stays(
+    v2_only: layout.Layout, tmp_path: Path, end: str
+) -> None:
+    for name in ("one", "two", "three"):
+        cgroups = tree.open_for(v2_only, PLACE, mark(name, tmp_path))
+        cgroups.create()
+        cgroups.apply_devices([{"allow": False, "access": "rwm"}])
+        cgroups.close()
+        if end == "deleted":
+            tree.from_record(cgroups.record()).remove()
+            assert os.listxattr(f"{v2_only.unified}{PLACE}") == []
+        else:
+            (tmp_path / name).unlink()
+    assert detached_filters(f"{v2_only.unified}{PLACE}") == (0 if end == "deleted" else 1)

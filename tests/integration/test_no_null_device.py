@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,12 @@ SETUPS = {
 
 
 @pytest.fixture(params=SETUPS)
-def bare(request: pytest.FixtureRequest, pyoci: Runtime) -> Iterator[Runtime]:
+def bare(request: pytest.FixtureRequest, pyoci: Runtime) -> Runtime:
     """The runtime on such a host."""
     setup: str = SETUPS[request.param]
     there = Runtime(pyoci.path, pyoci.root)
     there.command = ["unshare", "--mount", "sh", "-c", f'{setup} && exec "$@"', "sh", *pyoci.command]
-    yield there
+    return there
 
 
 @pytest.mark.peers_differ(crun="takes the host's", runc="takes the host's")
@@ -50,7 +49,7 @@ def test_a_container_lives_there_and_what_is_masked_is_empty(bare: Runtime, bund
     assert "1,   3" in second
 
 
-@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("streams", ["<&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_are_filled_there(
     bare: Runtime, bundle: MakeBundle, tmp_path: Path, streams: str
 ) -> None:
