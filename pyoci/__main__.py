@@ -12,7 +12,7 @@ def main(argv: "list[str]") -> int:
     """
     _fill_closed_descriptors()
     from pyoci.cli import parser
-    from pyoci.errors import Error
+    from pyoci.errors import Error, cause_of
     from pyoci.log import Log
 
     invocation = parser.Invocation()
@@ -40,7 +40,7 @@ def main(argv: "list[str]") -> int:
     except OSError as error:
         # Whatever has no words of its own yet: still one line with the file and the cause.
         where = f"{error.filename}: " if error.filename else ""
-        log.error(Error(f"{where}{error.strerror or error}"))
+        log.error(Error(f"{where}{cause_of(error)}"))
         return 1
 
 

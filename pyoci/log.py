@@ -8,7 +8,7 @@ import _json
 import posix
 import time
 
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 
 LEVELS = ("debug", "info", "warning", "error")
 # Go's strconv.Quote has names for these; the rest that can't be printed gets a number.
@@ -139,7 +139,7 @@ def _open(path: str) -> int:
             path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY, 0o644
         )
     except OSError as error:
-        raise Error(f"can't open the log {path}: {error.strerror}") from None
+        raise Error(f"can't open the log {path}: {cause_of(error)}") from None
 
 
 def _print(text: str) -> None:

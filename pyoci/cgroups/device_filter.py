@@ -13,7 +13,7 @@ import posix
 from _struct import pack
 
 from pyoci.cgroups.devices import POINTER, in_order
-from pyoci.errors import ConfigError, Problem
+from pyoci.errors import ConfigError, Problem, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def apply(
         finally:
             posix.close(cgroup)
     except OSError as error:
-        message = f"can't attach a device filter (eBPF) to cgroup {directory}: {error.strerror}"
+        message = f"can't attach a device filter (eBPF) to cgroup {directory}: {cause_of(error)}"
         raise ConfigError([Problem(POINTER, message)]) from None
 
 

@@ -11,7 +11,7 @@ from errno import EBUSY, ENOENT, ENOTDIR, ENOTEMPTY, errorcode
 from pyoci.cgroups import ownership
 from pyoci.cgroups.layout import OWN_PARENT
 from pyoci.cgroups.ownership import TakenError, taken
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.paths import read_kernel_file
 
 TYPE_CHECKING = False
@@ -623,4 +623,4 @@ def put(path: str, value: str) -> None:
 def failed(what: str, path: str, error: OSError) -> Error:
     """The Error for something that can't be done to a cgroup."""
     code = errorcode.get(error.errno or 0, "error")
-    return Error(f"can't {what} cgroup {path}: {error.strerror} ({code})")
+    return Error(f"can't {what} cgroup {path}: {cause_of(error)} ({code})")

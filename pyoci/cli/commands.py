@@ -3,7 +3,7 @@
 import posix
 
 from pyoci.container import store
-from pyoci.errors import ConfigError, Error
+from pyoci.errors import ConfigError, Error, cause_of
 from pyoci.paths import absolute, is_directory
 
 TYPE_CHECKING = False
@@ -314,7 +314,7 @@ def output(text: str) -> None:
         while data:
             data = data[posix.write(1, data) :]
     except OSError as error:
-        raise Error(f"can't write to standard output: {error.strerror}") from None
+        raise Error(f"can't write to standard output: {cause_of(error)}") from None
 
 
 def _root(invocation: "Invocation") -> str:

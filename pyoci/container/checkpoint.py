@@ -5,7 +5,7 @@ import posix
 from pyoci import jsontext
 from pyoci.container import criu, store
 from pyoci.container.status import RUNNING, is_paused, status, while_alive
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.plan.mounts import Mount
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def read_notes(images: str) -> "dict[str, Any]":
         with open(path, "rb") as file:
             notes: "dict[str, Any]" = jsontext.parse(file.read(), path, surrogates=True)
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}", hint="it is written by `pyoci checkpoint`") from None
+        raise Error(f"{path}: {cause_of(error)}", hint="it is written by `pyoci checkpoint`") from None
     return notes
 
 

@@ -5,7 +5,7 @@ import fcntl
 import posix
 import select
 
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.paths import absolute
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ def sender(path: str, *, what: str = "terminal", closes: bool = True) -> "Callab
             rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, terminal.to_bytes(4, "little"))
             connection.sendmsg([b"/dev/ptmx"], [rights])
         except OSError as error:
-            raise Error(f"can't send the {what} to {path}: {error.strerror}") from None
+            raise Error(f"can't send the {what} to {path}: {cause_of(error)}") from None
         finally:
             connection.close()
             if closes:

@@ -13,7 +13,7 @@ from pyoci.container import conversation, store
 from pyoci.container.identity import start_time
 from pyoci.container.init import Init
 from pyoci.container.request import Request, check_console, located, prepare_new
-from pyoci.errors import ConfigError, Error
+from pyoci.errors import ConfigError, Error, cause_of
 from pyoci.plan import namespaces
 from pyoci.plan.plan import CGROUPS, ID_MAPS, NAMESPACES_READY, NET_DEVICES
 
@@ -179,10 +179,10 @@ class Birth:
         try:
             return posix.open(slot.path, flags | posix.O_CLOEXEC)
         except OSError as error:
-            raise _problem(slot.origin, f'"{slot.path}": {(error.strerror or "").lower()}') from None
+            raise _problem(slot.origin, f'"{slot.path}": {cause_of(error).lower()}') from None
 
     def _spawn_failed(self, error: "shim.SpawnError") -> Error:
-        reason = f"{(error.strerror or '').lower()} ({error.call})"
+        reason = f"{cause_of(error).lower()} ({error.call})"
         if error.call == "setns" and self.plan.pid_namespace:
             slot = self.plan.pid_namespace
             return _problem(slot.origin, f'"{slot.path}" is not a pid namespace that can be joined: {reason}')

@@ -4,7 +4,7 @@ import posix
 import subprocess
 
 from pyoci.annotations import CRIU_CONFIG
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.paths import absolute, find_program, open_null
 
 TYPE_CHECKING = False
@@ -122,7 +122,7 @@ def directory(path: str, *, make: bool) -> str:
     except FileExistsError:
         pass
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     if not posix.access(path, posix.W_OK if make else posix.R_OK):
         raise Error(f"{path}: not there, or not accessible")
     return path

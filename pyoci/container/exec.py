@@ -8,7 +8,7 @@ from pyoci.container import conversation, store
 from pyoci.container.identity import is_alive
 from pyoci.container.init import Init, open_tasks
 from pyoci.container.status import CREATED, RUNNING, is_paused, status, while_alive
-from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, not_running
+from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, cause_of, not_running
 from pyoci.paths import absolute
 from pyoci.plan.compile import Compilation
 from pyoci.plan.exec import compile_exec
@@ -196,7 +196,7 @@ class Joining:
         try:
             self._start(made)
         except shim.SpawnError as error:
-            reason = f"{(error.strerror or '').lower()} ({error.call})"
+            reason = f"{cause_of(error).lower()} ({error.call})"
             raise Error(f"can't start a process in the container: {reason}") from None
 
     def _start(self, made: "dict[str, int]") -> None:
@@ -322,4 +322,4 @@ def _differs(pid: int, kind: str) -> bool:
         theirs = posix.readlink(f"/proc/{pid}/ns/{file}")
         return theirs != posix.readlink(f"/proc/self/ns/{file}")
     except OSError as error:
-        raise Error(f"can't see the {kind} namespace of process {pid}: {error.strerror}") from None
+        raise Error(f"can't see the {kind} namespace of process {pid}: {cause_of(error)}") from None

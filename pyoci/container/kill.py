@@ -4,7 +4,7 @@ import _signal  # type: ignore[import-not-found]  # the signal module imports en
 import posix
 
 from pyoci.container.status import CREATED, CREATING, RUNNING, STOPPED, is_paused, status
-from pyoci.errors import NO_SUCH_PROCESS, Error, not_running
+from pyoci.errors import NO_SUCH_PROCESS, Error, cause_of, not_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _send(entry: "Entry", pid: int, signal: int, *, must: bool) -> None:
         if must and isinstance(error, (ProcessLookupError, FileNotFoundError)):
             raise _gone(entry) from None
         if must:
-            raise Error(f'cannot kill container "{entry.id}": {error.strerror}') from None
+            raise Error(f'cannot kill container "{entry.id}": {cause_of(error)}') from None
     finally:
         posix.close(pidfd)
 

@@ -8,7 +8,7 @@ from pyoci.container.identity import is_alive
 from pyoci.container.init import Init, open_tasks
 from pyoci.container.status import CREATED, RUNNING, status, while_alive
 from pyoci.container.trees import Trees
-from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, not_running
+from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, cause_of, not_running
 from pyoci.jsontext import parse
 from pyoci.paths import absolute
 from pyoci.plan import mounts
@@ -36,7 +36,7 @@ def from_file(name: str) -> "Entries":
         with open(path, "rb", buffering=0) as file:
             raw = file.read()
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     entries: "Entries" = parse(raw, name)
     if not isinstance(entries, list):
         raise Error(f"{path}: must be a list of mounts")

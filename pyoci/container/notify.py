@@ -11,7 +11,7 @@ import select
 import time
 
 from pyoci.container.identity import is_alive
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def make_directory(entry: "Entry") -> None:
         posix.mkdir(f"{entry.path}/{DIRECTORY}", 0o755)
         posix.chmod(f"{entry.path}/{DIRECTORY}", 0o755)
     except OSError as error:
-        raise Error(f"{entry.path}/{DIRECTORY}: {error.strerror}") from None
+        raise Error(f"{entry.path}/{DIRECTORY}: {cause_of(error)}") from None
 
 
 class Proxy:
@@ -61,7 +61,7 @@ class Proxy:
             self._socket.bind(path)
             posix.chmod(path, 0o777)
         except OSError as error:
-            raise Error(f"{entry.path}/{DIRECTORY}/{SOCKET}: {error.strerror}") from None
+            raise Error(f"{entry.path}/{DIRECTORY}/{SOCKET}: {cause_of(error)}") from None
 
     def fileno(self) -> int:
         """To poll."""
@@ -98,7 +98,7 @@ class Proxy:
             try:
                 socket.sendmsg(data, rights, 0, self._manager)
             except OSError as error:
-                raise Error(f"NOTIFY_SOCKET: {error.strerror}") from None
+                raise Error(f"NOTIFY_SOCKET: {cause_of(error)}") from None
 
     def _barrier(self) -> None:
         """Wait until the manager has read what was sent: it closes the descriptor then. It looks up the sender by its pid,

@@ -10,7 +10,7 @@ import posix
 import time
 
 from pyoci import jsontext
-from pyoci.errors import DOES_NOT_EXIST, Error
+from pyoci.errors import DOES_NOT_EXIST, Error, cause_of
 from pyoci.paths import make_directories
 
 TYPE_CHECKING = False
@@ -148,7 +148,7 @@ class Entry:
         except (FileNotFoundError, NotADirectoryError):
             raise does_not_exist(self.id) from None
         except OSError as error:
-            raise Error(f"{self.path}: {error.strerror}") from None
+            raise Error(f"{self.path}: {cause_of(error)}") from None
 
     def lock(self, patience: float = LOCK_PATIENCE_S, *, shared: bool = False) -> None:
         """Keep other commands from changing the container, until this process ends or `close`.
@@ -197,7 +197,7 @@ class Entry:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise Error(f"{self.path}: can't be removed: {error.strerror}") from None
+            raise Error(f"{self.path}: can't be removed: {cause_of(error)}") from None
 
     def close(self) -> None:
         """Let go of the directory, and so of the lock."""
@@ -228,7 +228,7 @@ def reserve(root: str, container_id: str) -> Entry:
     except FileExistsError:
         raise already_exists(entry) from None
     except OSError as error:
-        raise Error(f"can't make the state directory {entry.path}: {error.strerror}") from None
+        raise Error(f"can't make the state directory {entry.path}: {cause_of(error)}") from None
     entry.open()
     entry.lock()
     return entry
@@ -271,7 +271,7 @@ def list_ids(root: str) -> "list[str]":
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise Error(f"{root}: {error.strerror}") from None
+        raise Error(f"{root}: {cause_of(error)}") from None
 
 
 def read_state(directory: str) -> "dict[str, Any]":
@@ -282,11 +282,11 @@ def read_state(directory: str) -> "dict[str, Any]":
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     try:
         data = b"".join(iter(lambda: posix.read(fd, 1 << 20), b""))
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     finally:
         posix.close(fd)
     state = jsontext.parse(data, path, surrogates=True)
@@ -317,7 +317,7 @@ def read_config(entry: Entry) -> "dict[str, Any]":
         with open(path, "rb", buffering=0) as file:
             raw = file.read()
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     config: "dict[str, Any]" = jsontext.parse(raw, path)
     if b"null" in raw:
         from pyoci.spec.bundle import drop_nulls
@@ -347,7 +347,7 @@ def write_file(path: str, data: bytes, mode: int) -> None:
         posix.rename(temporary, path)
     except OSError as error:
         unlink_quietly(temporary)
-        raise Error(f"can't write {path}: {error.strerror}") from None
+        raise Error(f"can't write {path}: {cause_of(error)}") from None
 
 
 def unlink_quietly(path: str) -> None:

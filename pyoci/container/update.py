@@ -4,7 +4,7 @@ import posix
 
 from pyoci.cgroups import tree
 from pyoci.container.status import CREATED, RUNNING, status, while_alive
-from pyoci.errors import ConfigError, Error, not_running
+from pyoci.errors import ConfigError, Error, cause_of, not_running
 from pyoci.jsontext import parse
 from pyoci.paths import absolute
 from pyoci.spec.bundle import drop_nulls, validate
@@ -87,7 +87,7 @@ def from_file(name: str) -> "Resources":
             if fd:
                 posix.close(fd)
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     value = parse(data, path)
     if not isinstance(value, dict):
         raise Error(f"{path}: must be an object, linux.resources")

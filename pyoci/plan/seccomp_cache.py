@@ -3,6 +3,7 @@
 import posix
 
 from pyoci import __version__
+from pyoci.errors import cause_of
 from pyoci.paths import make_directories
 
 TYPE_CHECKING = False
@@ -101,7 +102,7 @@ class Cache:
             self._write(directory, key, _entry(key, program, identity))
             self._evict(directory)
         except OSError as error:
-            self.warn(f"seccomp: {self.directory}: the compiled filter isn't kept: {error.strerror}")
+            self.warn(f"seccomp: {self.directory}: the compiled filter isn't kept: {cause_of(error)}")
         finally:
             posix.close(directory)
 
@@ -115,7 +116,7 @@ class Cache:
             )
         except OSError as error:
             if create or not isinstance(error, FileNotFoundError):
-                self.warn(f"seccomp: the cache {self.directory} isn't used: {error.strerror}")
+                self.warn(f"seccomp: the cache {self.directory} isn't used: {cause_of(error)}")
             return -1
         if _private(posix.fstat(descriptor)):
             return descriptor
