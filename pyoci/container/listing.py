@@ -3,7 +3,7 @@
 from pyoci import jsontext
 from pyoci.container import store
 from pyoci.container.status import describe
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ def show(root: str, form: str, *, quiet: bool, warn: "Callable[[str], None]") ->
             states.append(_described(root, container_id))
         except store.NotFoundError:
             pass  # deleted meanwhile
-        except Error as error:
-            warn(f'container "{container_id}" is left out: {error.message}')
+        except (Error, OSError) as error:
+            why = cause_of(error) if isinstance(error, OSError) else error.message
+            warn(f'container "{container_id}" is left out: {why}')
     if quiet:
         return "".join(f"{state['id']}\n" for state in states)
     if form == "json":
