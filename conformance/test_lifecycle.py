@@ -380,14 +380,19 @@ def test_what_is_frozen_in_a_cgroup_below_the_containers_is_ended_too(
     below = host.cgroup_of(first, "freezer") / "below"
     below.mkdir()
     (below / "cgroup.procs").write_text(str(first))
-    file, value = ("cgroup.freeze", "1") if host.in_v2("freezer") else ("freezer.state", "FROZEN")
-    (below / file).write_text(value)
+    v2 = host.in_v2("freezer")
+    file, frozen, thawed = ("cgroup.freeze", "1", "0") if v2 else ("freezer.state", "FROZEN", "THAWED")
+    (below / file).write_text(frozen)
     command, *words = operation
     flags = [word for word in words if word.startswith("--")]
-    runtime(command, *flags, container, *(["KILL"] if command == "kill" else []))
-    assert has_ended(first)
-    if command == "kill":
-        runtime("delete", container)
+    try:
+        runtime(command, *flags, container, *(["KILL"] if command == "kill" else []))
+        assert has_ended(first)
+        if command == "kill":
+            runtime("delete", container)
+    finally:
+        if below.exists():
+            (below / file).write_text(thawed)
 
 
 @pytest.mark.refuses("delete")
