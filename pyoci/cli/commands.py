@@ -286,6 +286,32 @@ def trace_command(invocation: "Invocation", log: "Log") -> int:
     return 0
 
 
+def doctor_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci doctor"""
+    from pyoci.doctor import report
+
+    found = report.findings()
+    output(report.as_json(found) if invocation.flags["format"] == "json" else report.as_text(found))
+    return report.status(found)
+
+
+def setup_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci setup"""
+    import sys
+
+    from pyoci.engines import known, setup
+
+    flags, engine = invocation.flags, known.find(_id(invocation))
+    file = flags["file"] or engine.file
+    systemd = _manager(invocation) == "systemd"
+    wanted = known.Wanted(absolute(sys.argv[0]), default=flags["default"], systemd=systemd)
+    if flags["write"]:
+        output("".join(f"{line}\n" for line in setup.write(engine, wanted, file)))
+    else:
+        output(setup.fragment(engine, wanted, file))
+    return 0
+
+
 def features_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci features"""
     from pyoci.features import features
