@@ -113,8 +113,10 @@ class Container:
         """Create a container (runtime.md, "create"); it waits for `start`.
 
         Arguments:
-            container_id, root, warn: as for `Container`.
+            container_id: its id.
             bundle: from `Bundle.load`.
+            root: as for `Container`.
+            warn: as for `Container`.
             options: pid_file, console, pidfd, no_pivot, new_keyring, preserve_fds, rootless, environment, manager, as
                 `pyoci.container.request.Request` describes them.
 
