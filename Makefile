@@ -6,7 +6,7 @@ DEBIAN := gcc libc6-dev libffi-dev libseccomp-dev linux-libc-dev python3-dev pyt
 DEBIAN_TEST := crun runc util-linux uidmap iproute2 man-db zsh fish
 BUILD_INPUTS := $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/*.def schemas/*.json pyoci/spec/generate.py pyoci/spec/schema.py)
 
-.PHONY: all man completions hello test test-vm bench lint types clean debian debian-test
+.PHONY: all man completions docs hello test test-vm bench lint types clean debian debian-test
 
 all: $(VENV)/bin/pyoci
 
@@ -33,6 +33,16 @@ man: $(VENV)/.installed
 completions: $(VENV)/.installed
 	@$(VENV)/bin/python -m pyoci.cli.completions build/completions
 	@echo "the completions for bash, zsh and fish are in build/completions"
+
+$(VENV)/.documented: .ci/requirements-docs.txt | $(VENV)/.installed
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/requirements-docs.txt
+	@touch $@
+
+# A page that links to nowhere is an error.
+docs: $(VENV)/.documented
+	@PYTHONPATH=. $(VENV)/bin/python docs/site.py
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --config-file docs/mkdocs.yml >build/docs/log 2>&1 || { cat build/docs/log; exit 1; }
+	@echo "the pages are in build/docs/site: index.html"
 
 hello: all
 	@examples/hello

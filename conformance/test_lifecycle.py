@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from . import host
-from .bundles import bound, mounts
+from .bundles import bound, mounts, namespaces
 from .fixtures import MakeBundle
-from .runtime import Runtime, new_id
+from .namespace_holders import holder
+from .runtime import SYSTEMD, Runtime, new_id
 
 # What shows only when most of a container is made already.
 LATE: dict[str, dict[str, Any]] = {
@@ -269,3 +271,143 @@ def test_a_container_outlives_a_killed_engine(runtime: Runtime, sleeper: Path) -
     subprocess.run(["sh", "-c", script, container], timeout=30, check=False, stdout=subprocess.DEVNULL)
     assert runtime.state(container)["status"] == "running"
     assert runtime.pid(container) in host.processes()
+
+
+def started_with_a_child(runtime: Runtime, bundle: MakeBundle, *lost: str, **linux: Any) -> tuple[str, int]:
+    """A container without a pid namespace of its own; and the pid of what will outlive its first process."""
+    script = "sleep 1000 & wait"
+    linux = {"namespaces": namespaces("pid", *lost), "maskedPaths": None, "readonlyPaths": None} | linux
+    container = runtime.launch(bundle(process={"args": ["sh", "-c", script]}, linux=linux))
+    first = runtime.pid(container)
+    return container, child_of(first)
+
+
+def child_of(pid: int) -> int:
+    """The first child that a process has, waited for."""
+    while not (children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        time.sleep(0.005)
+    return int(children[0])
+
+
+def end_the_first(runtime: Runtime, container: str) -> None:
+    """What it has started goes on."""
+    os.kill(runtime.pid(container), signal.SIGKILL)
+    runtime.await_status(container, "stopped")
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process ends within a second; a zombie has, whoever should reap it."""
+    for _ in range(200):
+        host.reap()
+        if host.processes().get(pid, "(Z)").endswith("(Z)"):
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def test_delete_ends_what_has_outlived_the_first_process(runtime: Runtime, bundle: MakeBundle) -> None:
+    container, child = started_with_a_child(runtime, bundle)
+    end_the_first(runtime, container)
+    assert child in host.processes()
+    runtime("delete", container)
+    assert has_ended(child)
+
+
+def test_delete_ends_what_has_outlived_it_in_a_pid_namespace_that_was_joined(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
+    with holder("pid") as pid:
+        container, child = started_with_a_child(
+            runtime, bundle, namespaces=namespaces(pid=f"/proc/{pid}/ns/pid_for_children")
+        )
+        end_the_first(runtime, container)
+        runtime("delete", container)
+        assert has_ended(child)
+
+
+@pytest.mark.peers_differ(crun="the first process is all it knows", runc="the first process is all it knows")
+@pytest.mark.parametrize("first", ["alive", "ended"])
+def test_kill_ends_all_where_they_would_outlive_the_first(
+    runtime: Runtime, bundle: MakeBundle, first: str
+) -> None:
+    container, child = started_with_a_child(runtime, bundle)
+    if first == "ended":
+        end_the_first(runtime, container)
+    runtime("kill", container, "KILL")
+    assert has_ended(child)
+    runtime.await_status(container, "stopped")
+    runtime("delete", container)
+
+
+def test_another_signal_is_for_the_first_process_alone(runtime: Runtime, bundle: MakeBundle) -> None:
+    container, child = started_with_a_child(runtime, bundle)
+    runtime("kill", container, "USR1")
+    runtime.await_status(container, "stopped")
+    assert child in host.processes()
+    runtime.fails("kill", container, "TERM")
+
+
+@pytest.mark.parametrize("signal_name", ["KILL", "TERM"])
+def test_kill_all_of_a_stopped_container_succeeds(runtime: Runtime, stopped: str, signal_name: str) -> None:
+    runtime("kill", "--all", stopped, signal_name)
+    assert runtime.state(stopped)["status"] == "stopped"
+
+
+@pytest.mark.peers_differ(crun="an error there")
+def test_kill_all_with_any_signal_reaches_what_has_outlived_the_first(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
+    container, child = started_with_a_child(runtime, bundle)
+    end_the_first(runtime, container)
+    runtime("kill", "--all", container, "TERM")
+    assert has_ended(child)
+
+
+@pytest.mark.peers_differ(crun="an error there", runc="an error there")
+def test_ps_of_a_stopped_container_lists_nobody(runtime: Runtime, stopped: str) -> None:
+    assert json.loads(runtime("ps", "--format", "json", stopped).stdout) == []
+    assert len(runtime("ps", stopped).stdout.splitlines()) == 1
+
+
+@pytest.mark.peers_differ(crun="waits for the frozen one", runc="waits for the frozen one")
+@pytest.mark.parametrize("operation", [("kill", "KILL"), ("kill", "--all", "KILL"), ("delete", "--force")])
+def test_what_is_frozen_in_a_cgroup_below_the_containers_is_ended_too(
+    runtime: Runtime, sleeper: Path, operation: tuple[str, ...]
+) -> None:
+    """As a container that manages cgroups itself would leave it."""
+    container = runtime.launch(sleeper)
+    first = runtime.pid(container)
+    below = host.cgroup_of(first, "freezer") / "below"
+    below.mkdir()
+    (below / "cgroup.procs").write_text(str(first))
+    v2 = host.in_v2("freezer")
+    file, frozen, thawed = ("cgroup.freeze", "1", "0") if v2 else ("freezer.state", "FROZEN", "THAWED")
+    (below / file).write_text(frozen)
+    command, *words = operation
+    flags = [word for word in words if word.startswith("--")]
+    try:
+        runtime(command, *flags, container, *(["KILL"] if command == "kill" else []))
+        assert has_ended(first)
+        if command == "kill":
+            runtime("delete", container)
+    finally:
+        if below.exists():
+            (below / file).write_text(thawed)
+
+
+@pytest.mark.refuses("delete")
+@pytest.mark.peers_differ(crun="says nothing of the kind", runc="deletes it")
+def test_delete_of_what_is_not_stopped_names_the_way_out(runtime: Runtime, sleeper: Path) -> None:
+    assert "--force" in runtime.fails("delete", runtime.create(sleeper))
+
+
+@pytest.mark.refuses("id")
+@pytest.mark.peers_differ(crun="complains of the cgroup")
+def test_an_id_in_use_is_the_cause_that_is_told(runtime: Runtime, bundle: MakeBundle) -> None:
+    """And not that its cgroup is in use, or that there is none to be had."""
+    place = f"system.slice:pyoci:{host.TAG}-twice" if SYSTEMD else f"/{host.TAG}-twice"
+    here = bundle(process={"args": ["sleep", "1000"]}, linux={"cgroupsPath": place})
+    container = runtime.launch(here)
+    error = runtime.fails("create", "--bundle", here, container)
+    assert "already exists" in error
+    assert "cgroup" not in error

@@ -1,6 +1,7 @@
 /* Mounts of what is there already: binds, and changes of mounts. */
 #include "mounts.h"
 #include "syscalls.h"
+#include "undo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,6 +90,8 @@ int step_remount(struct init *init, const struct step *step)
 
 	if (target < 0)
 		return step_failed(init, "openat2", path);
+	if (undo_note_changing(target) != 0)
+		return step_failed(init, "fstatvfs", path);
 	if (reconfigure(init, target, &step->args[5].v, path) != 0 ||
 	    set_attributes(init, target, step->args[3].l, step->args[4].l, AT_RECURSIVE, path) != 0 ||
 	    set_attributes(init, target, step->args[1].l, step->args[2].l, 0, path) != 0)

@@ -38,6 +38,17 @@ int bpf_attach_device_filter(int cgroup, int program, int replaced)
 	return (int)syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof(attr));
 }
 
+int bpf_detach_device_filter(int cgroup, int program)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.target_fd = (uint32_t)cgroup;
+	attr.attach_bpf_fd = (uint32_t)program;
+	attr.attach_type = BPF_CGROUP_DEVICE;
+	return (int)syscall(SYS_bpf, BPF_PROG_DETACH, &attr, sizeof(attr));
+}
+
 static int open_filter(uint32_t id)
 {
 	union bpf_attr attr;

@@ -28,6 +28,7 @@ INIT_SOURCES = [
     "root.c",
     "change_of_root.c",
     "targets.c",
+    "undo.c",
     "mounts.c",
     "long_options.c",
     "binds.c",

@@ -52,6 +52,7 @@ bool plan_is_sound(const char *data, size_t size);
 
 int bpf_load_device_filter(const void *instructions, size_t size);
 int bpf_attach_device_filter(int cgroup, int program, int replaced);
+int bpf_detach_device_filter(int cgroup, int program);
 int bpf_attached_device_filter(int cgroup);
 """
 

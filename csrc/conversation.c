@@ -1,6 +1,7 @@
 /* What the init tells the host side, and what it waits for. */
 #include "init.h"
 #include "syscalls.h"
+#include "undo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -76,8 +77,10 @@ int receive_descriptor(int socket)
 	int descriptor;
 
 	/* The host side says nothing if it has failed: it knows better than we what to tell. */
-	if (!go_ahead_with(socket, &descriptor))
+	if (!go_ahead_with(socket, &descriptor)) {
+		undo_all();
 		_exit(125);
+	}
 	if (descriptor < 0)
 		errno = EMFILE;
 	return descriptor;

@@ -30,20 +30,36 @@ static int empty_directory(struct init *init)
 	return tree;
 }
 
+/* An empty file that nobody can write, for a host that has no /dev/null. */
+static int empty_file(struct init *init)
+{
+	int file, tree = -1, mount = -1, fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
+
+	if (fs >= 0 && sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", "tmpfs", 0) == 0 &&
+	    sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		mount = sys_fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	file = mount < 0 ? -1 : openat(mount, "null", O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444);
+	if (file >= 0 && fchmod(file, 0444) == 0)
+		tree = sys_open_tree(mount, "null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (tree < 0 || set_attributes(init, tree, MOUNT_ATTR_RDONLY, 0, 0, "an empty file") != 0)
+		return -1;
+	close(file);
+	close(mount);
+	close(fs);
+	return tree;
+}
+
 /* The host's /dev/null, and a look that it is it (CVE-2025-31133). */
-static int null_device(void)
+static int null_device(struct init *init)
 {
 	struct stat st;
 	int tree = sys_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
-	if (tree < 0)
-		return -1;
-	if (fstat(tree, &st) != 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)) {
+	if (tree >= 0 && fstat(tree, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
+		return tree;
+	if (tree >= 0)
 		close(tree);
-		errno = ENODEV;
-		return -1;
-	}
-	return tree;
+	return empty_file(init);
 }
 
 int step_mask(struct init *init, const struct step *step)
@@ -56,7 +72,7 @@ int step_mask(struct init *init, const struct step *step)
 		return 0;
 	if (target < 0 || fstat(target, &st) != 0)
 		return step_failed(init, "openat2", path);
-	tree = S_ISDIR(st.st_mode) ? empty_directory(init) : null_device();
+	tree = S_ISDIR(st.st_mode) ? empty_directory(init) : null_device(init);
 	if (tree < 0)
 		return step_failed(init, "open_tree", S_ISDIR(st.st_mode) ? "an empty directory" : "/dev/null");
 	if (attach(init, tree, target, path) != 0)

@@ -1,6 +1,7 @@
 #include "init.h"
 #include "signals.h"
 #include "syscalls.h"
+#include "undo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -105,6 +106,7 @@ int main(int argc, char **argv)
 			trace_begin_of(&init, &step);
 		if (execute_step(&init, &step) == 0)
 			continue;
+		undo_all();
 		report_failure(&init, &step);
 		return 125;
 	}

@@ -5,6 +5,7 @@
 #include "init.h"
 #include "mounts.h"
 #include "syscalls.h"
+#include "undo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,6 +116,8 @@ static int make_name(const struct init *init, const struct walk *walk, const cha
 	if (parent < 0)
 		return -1;
 	result = S_ISDIR(mode) ? mkdirat(parent, name, mode & 07777) : mknodat(parent, name, mode, 0);
+	if (result == 0)
+		result = undo_note_made(parent, name);
 	/* Somebody else made it: the walk looks again at what is there (runc issue 4543). */
 	if (result != 0 && errno == EEXIST)
 		result = 0;

@@ -1,6 +1,7 @@
 /* Where a mount goes. */
 #include "mounts.h"
 #include "syscalls.h"
+#include "undo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,7 @@ static bool is_directory_and_file(int tree, int target)
 int attach(struct init *init, int tree, int target, const char *subject)
 {
 	if (sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0)
-		return 0;
+		return undo_note_attached(tree) == 0 ? 0 : step_failed(init, "fcntl", subject);
 	/* mount(2) said ENOTDIR for this, and move_mount says EINVAL as for much else. */
 	if (errno == EINVAL)
 		errno = is_directory_and_file(tree, target) ? ENOTDIR : EINVAL;

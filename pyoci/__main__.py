@@ -12,7 +12,7 @@ def main(argv: "list[str]") -> int:
     """
     _fill_closed_descriptors()
     from pyoci.cli import parser
-    from pyoci.errors import Error
+    from pyoci.errors import Error, cause_of
     from pyoci.log import Log
 
     invocation = parser.Invocation()
@@ -40,16 +40,18 @@ def main(argv: "list[str]") -> int:
     except OSError as error:
         # Whatever has no words of its own yet: still one line with the file and the cause.
         where = f"{error.filename}: " if error.filename else ""
-        log.error(Error(f"{where}{error.strerror or error}"))
+        log.error(Error(f"{where}{cause_of(error)}"))
         return 1
 
 
 def _fill_closed_descriptors() -> None:
     """What a caller left closed of 0, 1 and 2 would become the first file that we open."""
-    fd = posix.open("/dev/null", posix.O_RDWR)
+    from pyoci.paths import open_null
+
+    fd = open_null()
     while fd < 3:
         posix.set_inheritable(fd, True)
-        fd = posix.open("/dev/null", posix.O_RDWR)
+        fd = open_null()
     posix.close(fd)
 
 

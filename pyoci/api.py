@@ -113,8 +113,10 @@ class Container:
         """Create a container (runtime.md, "create"); it waits for `start`.
 
         Arguments:
-            container_id, root, warn: as for `Container`.
+            container_id: its id.
             bundle: from `Bundle.load`.
+            root: as for `Container`.
+            warn: as for `Container`.
             options: pid_file, console, pidfd, no_pivot, new_keyring, preserve_fds, rootless, environment, manager, as
                 `pyoci.container.request.Request` describes them.
 
@@ -168,9 +170,9 @@ class Container:
 
         Arguments:
             signal: a number or a name, with or without SIG.
-            everything: to all processes of its cgroup.
+            everything: to all processes of its cgroup; SIGKILL always is where the container has no pid namespace of its own.
 
-        Raises Error if it is neither created nor running.
+        Raises Error if it is neither created nor running; with `everything` a stopped one is fine.
         """
         from pyoci.container.kill import kill, parse_signal
 
@@ -268,7 +270,8 @@ class Container:
             update.update(entry, resources, schemas)
 
     def processes(self) -> "list[int]":
-        """The pids of its processes, as this program counts. Raises Error if it is neither created nor running."""
+        """The pids of its processes, as this program counts; of a stopped container those that its first one has left. Raises
+        Error if it is being created."""
         from pyoci.container import processes
 
         with self._found() as entry:

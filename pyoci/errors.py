@@ -51,6 +51,12 @@ class Error(Exception):
             yield f"hint: {self.hint}"
 
 
+def cause_of(error: OSError) -> str:
+    """The cause, in the system's words. An error that Python itself has thought of (a socket's path that is too long, a time that
+    is up) has a text, or nothing but its kind, and no `strerror`: that is None."""
+    return error.strerror or str(error) or type(error).__name__
+
+
 def not_running(verb: str, container_id: str, why: str) -> Error:
     """The error for what takes a process of the container's, and there is none."""
     return Error(f'cannot {verb} container "{container_id}": {NOT_RUNNING} ({why})')

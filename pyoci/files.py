@@ -2,7 +2,7 @@
 
 import posix
 
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 
 # stat.S_IFMT and its values; the stat module takes longer to import than all of this.
 KIND, DIRECTORY, REGULAR, LINK, FIFO = 0o170000, 0o040000, 0o100000, 0o120000, 0o010000
@@ -133,8 +133,8 @@ def write_file(path: str, data: bytes, mode: int, *, shown: "str | None" = None)
         posix.rename(temporary, path)
     except OSError as error:
         if temporary:
-            _unlink(temporary)
-        raise Error(f"can't write {shown or path}: {error.strerror}") from None
+            unlink_quietly(temporary)
+        raise Error(f"can't write {shown or path}: {cause_of(error)}") from None
 
 
 def _temporary(directory: str) -> "tuple[int, str]":
@@ -149,7 +149,8 @@ def _temporary(directory: str) -> "tuple[int, str]":
     raise FileExistsError(17, posix.strerror(17), directory)
 
 
-def _unlink(path: str) -> None:
+def unlink_quietly(path: str) -> None:
+    """Remove a file that was written; that it is gone, or can't be removed, is not told."""
     try:
         posix.unlink(path)
     except OSError:

@@ -49,7 +49,7 @@ def read() -> Host:
 
     Raises Error if its kernel is too old for pyoci.
     """
-    _check_kernel(posix.uname().release)
+    check_kernel(posix.uname().release)
     return Host(
         _permitted_capabilities(),
         layout.read(),
@@ -60,7 +60,8 @@ def read() -> Host:
     )
 
 
-def _check_kernel(release: str) -> None:
+def check_kernel(release: str) -> None:
+    """Raises Error if a kernel of this release is too old for pyoci."""
     major, _, rest = release.partition(".")
     minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     if major.isdigit() and minor.isdigit() and (int(major), int(minor)) < MINIMUM_KERNEL:

@@ -9,7 +9,7 @@ import posix
 import time
 
 from pyoci import files
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 
 PATIENCE_S = 2.0
 ENXIO = 6  # nobody reads the FIFO, open(2); importing errno takes longer than this is worth
@@ -144,7 +144,7 @@ def _open(path: str) -> int:
             return files.open_given(path, posix.O_WRONLY | posix.O_APPEND, 0o644)
         except OSError as error:
             if error.errno != ENXIO or not files.is_fifo(path) or time.monotonic() > deadline:
-                raise Error(f"can't open the log {path}: {error.strerror}") from None
+                raise Error(f"can't open the log {path}: {cause_of(error)}") from None
         time.sleep(0.01)
 
 

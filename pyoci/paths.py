@@ -1,10 +1,17 @@
-"""Paths and the environment without the os module.
+"""Paths, files of the kernel's, and the environment without the os module.
 
 os is Python over posix; importing it (it pulls in collections.abc) takes 1.1 ms, a fifth of an interpreter's start. Hot modules
 use posix itself, and these few functions for what posix lacks.
 """
 
 import posix
+
+# ENOENT, ESRCH, ENODEV; the errno module isn't on every command's way.
+GONE = (2, 3, 19)
+
+
+class GoneError(FileNotFoundError):
+    """The process or the cgroup that a file of the kernel's tells about has ended."""
 
 
 def absolute(path: str) -> str:
@@ -26,6 +33,43 @@ def is_directory(path: str) -> bool:
         return posix.stat(path).st_mode & 0o170000 == 0o040000
     except OSError:
         return False
+
+
+def read_kernel_file(path: str) -> bytes:
+    """The contents of a file in /proc or of a cgroup. This is the one way to read a file whose subject may end meanwhile.
+
+    Raises GoneError if that has ended, before the file was opened (ENOENT, ESRCH) or after that (ENODEV of a cgroup, ESRCH of a
+    process); OSError.
+    """
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            parts = []
+            while part := posix.read(fd, 65536):
+                parts.append(part)
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        if error.errno in GONE:
+            raise GoneError(error.errno, posix.strerror(error.errno), path) from None
+        raise
+    return b"".join(parts)
+
+
+def open_null() -> int:
+    """The null device, close-on-exec; an empty file that can't be written where the host has none, or something else there."""
+    try:
+        there = posix.stat("/dev/null")
+        if there.st_mode & 0o170000 == 0o020000 and there.st_rdev == posix.makedev(1, 3):
+            return posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+    except OSError:
+        pass
+    import fcntl
+
+    file = posix.memfd_create("null", posix.MFD_CLOEXEC | posix.MFD_ALLOW_SEALING)
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+    return file
 
 
 def find_program(name: str) -> "str | None":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
-PACKAGES = ("cli", "spec", "plan", "cgroups", "container")
+PACKAGES = ("cli", "spec", "plan", "cgroups", "container", "doctor", "engines")
 _ModuleSpec: "Any" = type(sys.__spec__)
 _HEADER = 16  # PEP 552: the magic number, flags, the source's modification time and size
 

@@ -13,7 +13,7 @@ import sys
 import time
 
 from pyoci import files
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.jsontext import dump
 from pyoci.paths import absolute
 
@@ -277,7 +277,7 @@ def _open(path: str) -> "tuple[int, int]":
         fd = files.open_given(path, posix.O_RDWR, 0o644)
         fcntl.flock(fd, fcntl.LOCK_EX)
     except OSError as error:
-        raise Error(f"can't open the trace {path}: {error.strerror}") from None
+        raise Error(f"can't open the trace {path}: {cause_of(error)}") from None
     status = posix.fstat(fd)
     size = status.st_size
     if status.st_mode & 0o170000 == 0o100000:  # S_IFMT, S_IFREG
@@ -298,6 +298,6 @@ def _append(path: str, events: str) -> None:
     try:
         posix.pwrite(fd, data, max(0, size - len(END)))
     except OSError as error:
-        raise Error(f"can't write the trace {path}: {error.strerror}") from None
+        raise Error(f"can't write the trace {path}: {cause_of(error)}") from None
     finally:
         posix.close(fd)

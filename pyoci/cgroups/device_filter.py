@@ -13,7 +13,7 @@ import posix
 from _struct import pack
 
 from pyoci.cgroups.devices import POINTER, in_order
-from pyoci.errors import ConfigError, Problem
+from pyoci.errors import ConfigError, Problem, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def apply(
         finally:
             posix.close(cgroup)
     except OSError as error:
-        message = f"can't attach a device filter (eBPF) to cgroup {directory}: {error.strerror}"
+        message = f"can't attach a device filter (eBPF) to cgroup {directory}: {cause_of(error)}"
         raise ConfigError([Problem(POINTER, message)]) from None
 
 
@@ -168,6 +168,24 @@ def replace_by_bpf(cgroup: int, program: bytes) -> None:
     finally:
         if old != NO_PROGRAM:
             posix.close(old)
+
+
+def detach(directory: str) -> None:
+    """Takes away what of ours is attached to a v2 cgroup. Where that can't be there is nothing of ours: says nothing."""
+    from pyoci._shim import lib  # type: ignore[import-not-found,unused-ignore]
+
+    try:
+        cgroup = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        while (program := lib.bpf_attached_device_filter(cgroup)) >= 0:
+            detached = lib.bpf_detach_device_filter(cgroup, program)
+            posix.close(program)
+            if detached != 0:
+                break
+    finally:
+        posix.close(cgroup)
 
 
 def _attach(cgroup: int, program: bytes, old: int) -> None:

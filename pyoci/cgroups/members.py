@@ -4,8 +4,10 @@ import posix
 import time
 from errno import ENODEV, ENOENT, EOPNOTSUPP
 
-from pyoci.cgroups.tree import TakenError, failed, freezer_file, put, read, subtree
+from pyoci.cgroups.ownership import TakenError
+from pyoci.cgroups.tree import failed, freezer_file, put, read, subtree
 from pyoci.errors import Error
+from pyoci.paths import GoneError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +29,11 @@ def processes(path: str) -> "list[int]":
     for directory in subtree(path):
         try:
             listed = read(directory + "/cgroup.procs").split()
+        except GoneError:
+            continue
         except OSError as error:
-            # EOPNOTSUPP: a threaded v2 cgroup, whose processes are listed above it. ENODEV: removed just now.
-            if error.errno not in (ENOENT, ENODEV, EOPNOTSUPP):
+            # A threaded v2 cgroup, whose processes are listed above it.
+            if error.errno != EOPNOTSUPP:
                 raise
             continue
         # A process of a pid namespace that we don't see is 0.
@@ -40,9 +44,11 @@ def processes(path: str) -> "list[int]":
 def kill(cgroups: "Cgroups") -> None:
     """See `Cgroups.kill`."""
     spared: "set[int]" = set()
-    unified = cgroups.unified
+    # Linux 6.18 kills whoever is born into a cgroup (CLONE_INTO_CGROUP) that cgroup.kill was ever written to. One that stays
+    # for others is emptied without it.
+    unified = cgroups.unified if cgroups.unified and not cgroups.unified.existed else None
     try:
-        if unified:
+        if unified and cgroups.is_ours(unified):
             try:
                 put(unified.path + "/cgroup.kill", "1")
             except OSError as error:
@@ -51,7 +57,7 @@ def kill(cgroups: "Cgroups") -> None:
                     raise
             else:
                 spared.update(processes(unified.path))
-        if cgroups.mode != "v2":
+        if cgroups.mode != "v2" or unified is None:
             _kill_one_by_one(cgroups, spared)
     except OSError as error:
         raise failed("kill the processes in", cgroups.path, error) from None
@@ -60,24 +66,32 @@ def kill(cgroups: "Cgroups") -> None:
 def _kill_one_by_one(cgroups: "Cgroups", spared: "set[int]") -> None:
     """Kills without cgroup.kill: held still, so that none of them forks away, then by pidfd."""
     group = main_group(cgroups)
-    if group is None:
+    if group is None or not cgroups.is_ours(group):
         return
-    freezes = "freezer" in group.controllers
+    v2 = group is cgroups.unified
+    file, still, moving = ("cgroup.freeze", "1", "0") if v2 else ("freezer.state", "FROZEN", "THAWED")
     for _ in range(100):
         if not set(processes(group.path)) - spared:
             break
-        if freezes:
-            _put_quietly(group.path + "/freezer.state", "FROZEN")
+        _put_quietly(f"{group.path}/{file}", still)
         try:
             signal_all(group.path, SIGKILL, spared)
         finally:
-            if freezes:
-                _put_quietly(group.path + "/freezer.state", "THAWED")
+            _put_quietly(f"{group.path}/{file}", moving)
+            thaw(cgroups)
         # What was signalled is gone in a moment; what forked just before the freeze is met in the next round.
         time.sleep(0.001)
-    if freezes:
-        # A frozen v1 task dies only when it is thawed, whoever sent the signal.
-        _put_quietly(group.path + "/freezer.state", "THAWED")
+    # A frozen v1 task dies only when it is thawed, whoever sent the signal.
+    thaw(cgroups)
+
+
+def thaw(cgroups: "Cgroups") -> None:
+    """See `Cgroups.thaw`."""
+    group = cgroups.freezer()
+    if group is None or group is cgroups.unified:
+        return
+    for directory in subtree(group.path):
+        _put_quietly(directory + "/freezer.state", "THAWED")
 
 
 def signal_all(path: str, signal: int, spared: "Set[int]" = frozenset()) -> None:

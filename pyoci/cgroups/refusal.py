@@ -3,7 +3,7 @@
 import posix
 from errno import EACCES, EBUSY, EINVAL, EIO, ENODEV, ENOENT, ENOTSUP, EPERM, ERANGE, EROFS, errorcode
 
-from pyoci.errors import ConfigError, Problem
+from pyoci.errors import ConfigError, Problem, cause_of
 
 # By the start of the file's name, "" is any; the first that fits is taken.
 CAUSES = (
@@ -46,7 +46,7 @@ def refused(pointer: str, path: str, value: str, error: OSError) -> ConfigError:
     directory, _, file = path.rpartition("/")
     number = error.errno or 0
     cause = next(
-        (words for code, start, words in CAUSES if code == number and file.startswith(start)), error.strerror
+        (words for code, start, words in CAUSES if code == number and file.startswith(start)), cause_of(error)
     )
     words = str(cause).format(usage=_usage(directory), sizes=_page_sizes(directory))
     code = errorcode.get(number, str(number))
@@ -99,7 +99,7 @@ def not_enabled(pointer: str, controllers: "list[str]", directory: str, error: O
         EINVAL: "the kernel doesn't know the controller",
     }
     number = error.errno or 0
-    cause = causes.get(number, error.strerror)
+    cause = causes.get(number, cause_of(error))
     names = " ".join(controllers)
     code = errorcode.get(number, str(number))
     message = f"can't enable {names} in {directory}/cgroup.subtree_control: {cause} ({code})"

@@ -5,7 +5,7 @@ Imported only for containers that have it. Nothing is touched for all others.
 
 import posix
 
-from pyoci.errors import ConfigError, Error, Problem
+from pyoci.errors import ConfigError, Error, Problem, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Resctrl:
             except FileNotFoundError:
                 pass
             except OSError as error:
-                raise Error(f"resctrl group not removed: {directory}: {error.strerror}") from None
+                raise Error(f"resctrl group not removed: {directory}: {cause_of(error)}") from None
 
     def _make(self, directory: str, pointer: str) -> None:
         """Raises FileExistsError, ConfigError."""
@@ -112,9 +112,7 @@ class Resctrl:
             raise
         except OSError as error:
             hint = "the processor has no more classes of service" if error.errno == 28 else None  # ENOSPC
-            raise _problem(
-                pointer, f"can't make {directory}: {(error.strerror or '').lower()}", hint
-            ) from None
+            raise _problem(pointer, f"can't make {directory}: {cause_of(error).lower()}", hint) from None
 
     def _write(self, path: str, text: str, pointer: str) -> None:
         try:
@@ -124,7 +122,7 @@ class Resctrl:
             finally:
                 posix.close(fd)
         except OSError as error:
-            why = _last_status(path) or (error.strerror or "").lower()
+            why = _last_status(path) or cause_of(error).lower()
             raise _problem(pointer, f"can't write {text.strip()!r} to {path}: {why}") from None
 
 
@@ -200,7 +198,7 @@ def _compare(path: str, rdt: "dict[str, Any]") -> None:
         with open(f"{path}/schemata") as file:
             now = dict(_parsed(line) for line in file)
     except OSError as error:
-        raise _problem(f"{POINTER}/closID", f"{path}/schemata: {(error.strerror or '').lower()}") from None
+        raise _problem(f"{POINTER}/closID", f"{path}/schemata: {cause_of(error).lower()}") from None
     for name, kind in SCHEMAS:
         if rdt.get(name):
             _, wanted = _parsed(rdt[name])

@@ -9,11 +9,11 @@ import posix
 import time
 
 from pyoci import files
-from pyoci.cgroups import systemd_names, systemd_properties
+from pyoci.cgroups import ownership, systemd_names, systemd_properties
+from pyoci.cgroups.ownership import TakenError
 from pyoci.cgroups.tree import (
     Cgroups,
     Group,
-    TakenError,
     failed,
     group_from_record,
     missing_ancestors,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pyoci.cgroups.journal import Journal
     from pyoci.cgroups.layout import Layout
+    from pyoci.cgroups.ownership import Owner
     from pyoci.cgroups.systemd_bus import Manager, Refusal
     from pyoci.cgroups.systemd_names import Unit
     from pyoci.cgroups.systemd_properties import Properties, Property
@@ -50,6 +51,7 @@ def open_for(
     annotations: "dict[str, str]",
     user: bool,
     memory: str,
+    owner: "Owner | None" = None,
 ) -> "SystemdCgroups":
     """The cgroups of a container that is going to be created; makes nothing.
 
@@ -59,6 +61,7 @@ def open_for(
         annotations: the config's.
         user: this user's manager makes the unit, not the system's.
         memory: the file that keeps what this systemd doesn't know.
+        owner: see `tree.open_for`.
 
     Raises ConfigError, and Error if there is no systemd, or the unit is there already.
     """
@@ -75,7 +78,8 @@ def open_for(
     asked = systemd_properties.of_annotations(annotations)
     manager = _connect(user=user) if user else None
     path = (manager.cgroup if manager else _system_cgroup()) + unit.path
-    cgroups = SystemdCgroups(layout.mode, path, _groups(layout, path, unit), unit.name, user=user)
+    groups = _groups(layout, path, unit, owner)
+    cgroups = SystemdCgroups(layout.mode, path, groups, unit.name, user=user, owner=owner)
     cgroups.properties = (
         systemd_properties.of_unit(unit.name, unit.slice, container_id, v2=layout.mode == "v2") | asked
     )
@@ -100,7 +104,7 @@ def _system_cgroup() -> str:
     return ""
 
 
-def _groups(layout: "Layout", path: str, unit: "Unit") -> "list[Group]":
+def _groups(layout: "Layout", path: str, unit: "Unit", owner: "Owner | None") -> "list[Group]":
     """The unit's directories. Raises Error if one is there: that of a unit that is somebody else's."""
     hierarchies = list(layout.hierarchies)
     if layout.unified:
@@ -119,6 +123,8 @@ def _groups(layout: "Layout", path: str, unit: "Unit") -> "list[Group]":
             from pyoci.cgroups.members import check_unused
 
             check_unused(groups[-1])
+            if owner:
+                ownership.check(directory, owner)
     return groups
 
 
@@ -126,7 +132,9 @@ def from_record(record: "dict[str, Any]") -> "SystemdCgroups":
     """See `tree.from_record`."""
     known = record["systemd"]
     groups = [group_from_record(record, row) for row in record["groups"]]
-    cgroups = SystemdCgroups(record["mode"], record["path"], groups, known["unit"], user=known["user"])
+    cgroups = SystemdCgroups(
+        record["mode"], record["path"], groups, known["unit"], user=known["user"], owner=record.get("owner")
+    )
     cgroups.collected = known["collected"]
     cgroups.ours = known["ours"]
     cgroups.requested = True
@@ -161,8 +169,17 @@ class SystemdCgroups(Cgroups):
 
     joins_late = True
 
-    def __init__(self, mode: str, path: str, groups: "list[Group]", unit: str, *, user: bool) -> None:
-        super().__init__(mode, path, groups)
+    def __init__(
+        self,
+        mode: str,
+        path: str,
+        groups: "list[Group]",
+        unit: str,
+        *,
+        user: bool,
+        owner: "Owner | None" = None,
+    ) -> None:
+        super().__init__(mode, path, groups, owner)
         self.unit = unit
         self.user = user
         self.ours = not any(group.existed for group in groups)
@@ -183,6 +200,7 @@ class SystemdCgroups(Cgroups):
         """Makes what isn't systemd's to make. Raises TakenError, Error."""
         try:
             self.make_directories(self._own())
+            self.adopt()
         except TakenError:
             self.give_up()
             raise
@@ -224,11 +242,22 @@ class SystemdCgroups(Cgroups):
             self._await_start()
         for group in self.groups:
             _make_again(group)
+        self._claim()
         if "PIDs" not in self.properties or self.mode != "v2":
             self._join(pid)
         if resources.keys() - {"devices"}:
             self._manager().wait_until_idle()
             super().apply(resources)
+
+    def _claim(self) -> None:
+        """Marks what systemd has made. Raises TakenError, Error."""
+        for group in self.groups:
+            group.made = not group.existed
+            try:
+                if self.owner and group.made and not ownership.claim(group.path, self.owner):
+                    self.owner = None
+            except OSError as error:
+                raise failed("take", group.path, error) from None
 
     def apply(self, resources: "dict[str, Any]", journal: "Journal | None" = None) -> None:
         """Changes the files as `Cgroups.apply` does, and the unit. Raises ConfigError, Error."""
@@ -312,10 +341,18 @@ class SystemdCgroups(Cgroups):
         gone = not any(posix.access(group.path, posix.F_OK) for group in self.groups)
         # A process that `begin` named may be still on its way into the unit, or the unit not be made yet.
         sure = self.collected and self.manager is None
-        if self.ours and self.requested and not (gone and sure) and self._is_empty(timeout):
+        wanted = self.ours and self.requested and not (gone and sure)
+        if wanted and not self._is_anothers() and self._is_empty(timeout) and not self._is_anothers():
             # With processes in it systemd would send SIGTERM, and wait for 90 s.
             self._manager().stop(self.unit)
         super().remove(timeout)
+
+    def _is_anothers(self) -> bool:
+        """Whether another container has the unit by now; a unit that is just being made has no mark yet, but a process."""
+        if self.owner is None:
+            return False
+        marks = {ownership.of(group.path, self.owner) for group in self.groups}
+        return not marks <= {None, self.owner[1]}
 
     def give_up(self) -> None:
         """See `Cgroups.give_up`."""

@@ -9,7 +9,7 @@ import time
 from jeepney import DBusAddress, HeaderFields, MessageType, Parser, new_method_call
 
 from pyoci import sockets
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.paths import encode
 
 TYPE_CHECKING = False
@@ -157,7 +157,7 @@ class Manager:
                 self._authenticate(connection)
                 return connection
             except OSError as error:
-                reason = f"{address.decode('utf-8', 'replace')}: {(error.strerror or str(error)).lower()}"
+                reason = f"{address.decode('utf-8', 'replace')}: {cause_of(error).lower()}"
                 if connection:
                     connection.close()
         raise self._error(f"can't reach systemd over D-Bus: {reason}")
@@ -186,7 +186,7 @@ class Manager:
         try:
             self._socket.sendall(message.serialise(serial=self._serial))
         except OSError as error:
-            raise self._error(f"can't send {method} to systemd: {error.strerror or error}") from None
+            raise self._error(f"can't send {method} to systemd: {cause_of(error)}") from None
         return self._serial
 
     def _reply(self, serial: int, method: str, unit: str = "") -> "Any":
@@ -217,7 +217,7 @@ class Manager:
             except TimeoutError:
                 raise self._error(f"systemd did not answer within {TIMEOUT_S:.0f} s: {what}") from None
             except OSError as error:
-                raise self._error(f"lost the connection to systemd: {what}: {error.strerror}") from None
+                raise self._error(f"lost the connection to systemd: {what}: {cause_of(error)}") from None
             if not data:
                 raise self._error(f"the bus hung up: {what}")
             self._parser.add_data(data)

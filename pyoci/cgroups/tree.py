@@ -8,8 +8,11 @@ import posix
 import time
 from errno import EBUSY, ENOENT, ENOTDIR, ENOTEMPTY, errorcode
 
+from pyoci.cgroups import ownership
 from pyoci.cgroups.layout import OWN_PARENT
-from pyoci.errors import Error
+from pyoci.cgroups.ownership import TakenError, taken
+from pyoci.errors import Error, cause_of
+from pyoci.paths import read_kernel_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,16 +21,13 @@ if TYPE_CHECKING:
 
     from pyoci.cgroups.journal import Journal
     from pyoci.cgroups.layout import Layout
+    from pyoci.cgroups.ownership import Owner
 
     # Attaches a device filter: descriptor of a v2 cgroup, eBPF instructions.
     Attach = Callable[[int, bytes], None]
 
 # What a v2 tree is called among the controllers.
 UNIFIED = "unified"
-
-
-class TakenError(Error):
-    """Another container is in the cgroup, or on its way into it."""
 
 
 class Group:
@@ -39,9 +39,10 @@ class Group:
         path: the directory.
         existed: whether it was there before; then it isn't ours to remove.
         ancestors: the parents that we make, outermost first.
+        made: this process has made it, or the one may have that wrote the record.
     """
 
-    __slots__ = ("ancestors", "base", "controllers", "existed", "path")
+    __slots__ = ("ancestors", "base", "controllers", "existed", "made", "path")
 
     def __init__(
         self, base: str, controllers: "tuple[str, ...]", path: str, existed: bool, ancestors: "list[str]"
@@ -51,29 +52,30 @@ class Group:
         self.path = path
         self.existed = existed
         self.ancestors = ancestors
+        self.made = False
 
 
-def open_for(layout: "Layout", path: str) -> "Cgroups":
+def open_for(layout: "Layout", path: str, owner: "Owner | None" = None) -> "Cgroups":
     """The cgroups of a container that is going to be created; makes nothing.
 
     Arguments:
         layout: what is mounted (`layout.read`).
         path: from `layout.resolve`.
+        owner: the container's mark (`ownership.new`).
 
-    Raises Error if a cgroup that was there before is in use: limits would hit strangers. That is found
-    out here, so that no state is ever written that has them killed by a `delete --force`.
+    Raises Error if a cgroup that was there before is in use, or is another container's: limits would hit strangers.
     """
     groups = []
     for base, controllers in layout.hierarchies:
-        groups.append(_look(base, controllers, path))
+        groups.append(_look(base, controllers, path, owner))
     # On a hybrid host the v2 tree is a convenience (cgroup.kill, CLONE_INTO_CGROUP): without write access, do
     # without.
     if layout.unified and (layout.mode == "v2" or posix.access(layout.unified, posix.W_OK)):
-        groups.append(_look(layout.unified, (UNIFIED,), path))
-    return Cgroups(layout.mode, path, groups)
+        groups.append(_look(layout.unified, (UNIFIED,), path, owner))
+    return Cgroups(layout.mode, path, groups, owner)
 
 
-def _look(base: str, controllers: "tuple[str, ...]", path: str) -> Group:
+def _look(base: str, controllers: "tuple[str, ...]", path: str, owner: "Owner | None") -> Group:
     """The group of one hierarchy, and which of its directories are missing."""
     wanted = base + path
     if _is_there(wanted):
@@ -81,6 +83,8 @@ def _look(base: str, controllers: "tuple[str, ...]", path: str) -> Group:
 
         group = Group(base, controllers, wanted, True, [])
         check_unused(group)
+        if owner:
+            ownership.check(wanted, owner)
         return group
     return Group(base, controllers, wanted, False, missing_ancestors(base, wanted, []))
 
@@ -92,13 +96,15 @@ def from_record(record: "dict[str, Any]") -> "Cgroups":
 
         return systemd.from_record(record)
     groups = [group_from_record(record, row) for row in record["groups"]]
-    return Cgroups(record["mode"], record["path"], groups)
+    return Cgroups(record["mode"], record["path"], groups, record.get("owner"))
 
 
 def group_from_record(record: "dict[str, Any]", row: "list[Any]") -> Group:
     """A group that `Cgroups.record` described in one of its rows."""
     base, controllers, existed, ancestors = row
-    return Group(base, tuple(controllers), base + record["path"], existed, ancestors)
+    group = Group(base, tuple(controllers), base + record["path"], existed, ancestors)
+    group.made = not existed
+    return group
 
 
 class Cgroups:
@@ -108,15 +114,18 @@ class Cgroups:
         mode: "v1", "v2" or "hybrid".
         path: the directories' path below each mount point, with a leading slash.
         groups: the v1 hierarchies' directories in the order of mounting, then that of the v2 tree.
+        owner: the container's mark (`ownership`), None where cgroups can't bear one. What hasn't got it is another's: it is
+            neither killed nor removed.
         joins_late: they are made around the init when that is there already (`systemd`).
     """
 
-    __slots__ = ("_reservation", "_unified_controllers", "groups", "mode", "path", "unified")
+    __slots__ = ("_reservation", "_unified_controllers", "groups", "mode", "owner", "path", "unified")
 
     joins_late = False
 
-    def __init__(self, mode: str, path: str, groups: "list[Group]") -> None:
+    def __init__(self, mode: str, path: str, groups: "list[Group]", owner: "Owner | None" = None) -> None:
         self.mode = mode
+        self.owner = owner
         self.path = path
         self.groups = groups
         self._unified_controllers: "tuple[str, ...] | None" = None
@@ -128,6 +137,7 @@ class Cgroups:
         return {
             "mode": self.mode,
             "path": self.path,
+            "owner": self.owner,
             "groups": [
                 [group.base, list(group.controllers), group.existed, group.ancestors] for group in self.groups
             ],
@@ -160,25 +170,38 @@ class Cgroups:
             self.give_up()
             raise
 
-    @staticmethod
-    def make_directories(groups: "list[Group]") -> None:
+    def make_directories(self, groups: "list[Group]") -> None:
         """Makes what is missing, in the same order for every container, so that of two the first is told apart by the first
         one; a v1 cpuset also fit for processes.
 
-        Raises TakenError, without what was made until then; Error.
+        Raises TakenError, Error.
         """
-        made: "list[Group]" = []
+        for group in groups:
+            if not group.existed:
+                self._make(group)
+            if "cpuset" in group.controllers:
+                fill_cpuset(group)
+
+    def _make(self, group: Group) -> None:
+        """Makes a group's directory, and again what a `delete` elsewhere takes away from above it meanwhile."""
         try:
-            for group in groups:
-                if not group.existed:
-                    _make(group)
-                    made.append(group)
-                if "cpuset" in group.controllers:
-                    fill_cpuset(group)
-        except TakenError:
-            for group in reversed(made):
-                _rmdir(group.path)
-            raise
+            for _ in range(100):
+                try:
+                    for ancestor in group.ancestors:
+                        _mkdir(ancestor)
+                    group.made = True
+                    if not ownership.make(group.path, self.owner):
+                        self.owner = None
+                    return
+                except FileNotFoundError:
+                    group.ancestors = missing_ancestors(group.base, group.path, group.ancestors)
+        except FileExistsError:
+            # Not ours, so it must not be removed with this container.
+            group.existed, group.made = True, False
+            raise taken(group.path) from None
+        except OSError as error:
+            raise failed("create", group.path, error) from None
+        raise Error(f"cgroup {group.path}: what is above it disappears again and again")
 
     def _reserve(self) -> None:
         """Keeps other containers out until `close`, which nothing shows before a process is inside."""
@@ -194,15 +217,41 @@ class Cgroups:
             raise taken(group.path) from None
         except OSError as error:
             raise failed("reserve", group.path, error) from None
-        if group.existed:
+        self.adopt()
+
+    def adopt(self) -> None:
+        """Takes what was there before, if it is nobody's. Raises TakenError, Error."""
+        for group in self.groups:
+            if not group.existed:
+                continue
             from pyoci.cgroups.members import check_unused
 
             check_unused(group)
+            try:
+                if self.owner and not ownership.claim_left(group.path, self.owner):
+                    self.owner = None
+            except OSError as error:
+                raise failed("take", group.path, error) from None
+            self._forget_devices(group)
+
+    def _forget_devices(self, group: Group) -> None:
+        """v2: the device rules of the container that has had the cgroup are nobody's any more."""
+        if group is self.unified:
+            from pyoci.cgroups import device_filter
+
+            device_filter.detach(group.path)
 
     def give_up(self) -> None:
-        """Forgets the cgroups, which are another's."""
+        """Lets go of cgroups that are another's, and removes those that were made before that was known."""
         self.close()
+        for group in reversed(self.groups):
+            if group.made or (group.existed and self.owner):
+                self._let_go(group, 0)
         self.groups, self.unified = [], None
+
+    def is_ours(self, group: Group) -> bool:
+        """Whether the container has this cgroup, and no other container has taken it since."""
+        return self.owner is None or ownership.of(group.path, self.owner) == self.owner[1]
 
     def apply(self, resources: "dict[str, Any]", journal: "Journal | None" = None) -> None:
         """Sets the limits of linux.resources, except for its devices (config-linux.md, Control groups).
@@ -345,10 +394,17 @@ class Cgroups:
         except OSError as error:
             raise failed("list the processes of", self.path, error) from None
 
+    def leftover(self) -> "list[int]":
+        """`processes` of a container whose own process has ended: none if the cgroup is another's by now."""
+        from pyoci.cgroups import members
+
+        group = members.main_group(self)
+        return self.processes() if group and self.is_ours(group) else []
+
     def kill(self) -> None:
         """SIGKILL to every process in the cgroup and below it, frozen or not; doesn't wait for their end.
 
-        Raises Error if the kernel refuses; that everything is gone already is fine.
+        Raises Error if the kernel refuses; that everything is gone already is fine, and so is that it is another's by now.
         """
         from pyoci.cgroups import members
 
@@ -376,6 +432,13 @@ class Cgroups:
         from pyoci.cgroups import members
 
         members.freeze(self, frozen, timeout)
+
+    def thaw(self) -> None:
+        """Lets everything run that stands still in the v1 freezer, also what the container itself has frozen in a cgroup below:
+        a frozen task of v1 doesn't die. On v2 it does."""
+        from pyoci.cgroups import members
+
+        members.thaw(self)
 
     def freezer(self) -> "Group | None":
         """The group that can be frozen: v1's freezer, else the v2 tree."""
@@ -405,12 +468,11 @@ class Cgroups:
         deadline = time.monotonic() + timeout
         left = []
         for group in self.groups:
-            if not group.existed:
-                error = _remove(group.path, deadline)
-                if error:
-                    left.append((group, error))
-                    continue
-            self._remove_ancestors(group)
+            error = self._let_go(group, deadline)
+            if error:
+                left.append((group, error))
+            else:
+                self._remove_ancestors(group)
         if left:
             group, error = left[0]
             from pyoci.cgroups.members import processes
@@ -419,6 +481,19 @@ class Cgroups:
             names = ", ".join(stays.path for stays, _ in left)
             inside = f", {number} process(es) still in it" if number else ""
             raise Error(f"cgroup not removed: {names} ({errorcode.get(error.errno or 0, 'error')}{inside})")
+
+    def _let_go(self, group: Group, deadline: float) -> "OSError | None":
+        """Removes a group that was made for the container. One that was there before stays, without what we gave it."""
+        if self.is_ours(group):
+            if not group.existed:
+                return _remove(group.path, deadline)
+            self._forget_devices(group)
+            if self.owner:
+                ownership.release(group.path, self.owner, self.owner[1])
+        elif self.owner and group.made and ownership.of(group.path, self.owner) is None:
+            # A `create` that was ended between making and marking it has left it empty.
+            _rmdir(group.path)
+        return None
 
     def _remove_ancestors(self, group: Group) -> None:
         """Best effort: whoever still uses one of them keeps it."""
@@ -438,26 +513,6 @@ def freezer_file(group: "Group | None") -> "str | None":
         # freezer.state also says FROZEN when a parent is.
         return group.path + "/freezer.self_freezing"
     return group.path + "/cgroup.freeze" if group and UNIFIED in group.controllers else None
-
-
-def _make(group: Group) -> None:
-    """Makes a group's directory, and again what a `delete` elsewhere takes away from above it meanwhile."""
-    try:
-        for _ in range(100):
-            try:
-                for ancestor in group.ancestors:
-                    _mkdir(ancestor)
-                posix.mkdir(group.path, 0o755)
-                return
-            except FileNotFoundError:
-                group.ancestors = missing_ancestors(group.base, group.path, group.ancestors)
-    except FileExistsError:
-        # Not ours, so it must not be removed with this container.
-        group.existed = True
-        raise taken(group.path) from None
-    except OSError as error:
-        raise failed("create", group.path, error) from None
-    raise Error(f"cgroup {group.path}: what is above it disappears again and again")
 
 
 def missing_ancestors(base: str, path: str, known: "list[str]") -> "list[str]":
@@ -565,15 +620,8 @@ def _is_there(path: str) -> bool:
 
 
 def read(path: str) -> str:
-    """The contents of a control file. Raises OSError."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        parts = []
-        while part := posix.read(fd, 65536):
-            parts.append(part)
-        return b"".join(parts).decode("ascii", "replace")
-    finally:
-        posix.close(fd)
+    """The contents of a control file. Raises GoneError, OSError."""
+    return read_kernel_file(path).decode("ascii", "replace")
 
 
 def put(path: str, value: str) -> None:
@@ -585,15 +633,7 @@ def put(path: str, value: str) -> None:
         posix.close(fd)
 
 
-def taken(path: str) -> TakenError:
-    """The TakenError of a cgroup."""
-    hint = "each container needs a linux.cgroupsPath of its own"
-    return TakenError(
-        f"cgroup {path}: somebody else is making it, or is about to use it, at the same time", hint=hint
-    )
-
-
 def failed(what: str, path: str, error: OSError) -> Error:
     """The Error for something that can't be done to a cgroup."""
     code = errorcode.get(error.errno or 0, "error")
-    return Error(f"can't {what} cgroup {path}: {error.strerror} ({code})")
+    return Error(f"can't {what} cgroup {path}: {cause_of(error)} ({code})")

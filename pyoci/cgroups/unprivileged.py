@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyoci.cgroups.layout import Layout
+    from pyoci.cgroups.ownership import Owner
 
 V2_HINT = (
     "under systemd, `systemd-run --user --scope -p Delegate=yes` gives a scope that may be divided; which controllers, "
@@ -23,18 +24,21 @@ V1_HINT = (
 )
 
 
-def open_for(layout: "Layout", path: str, linux: "dict[str, Any]") -> "tree.Cgroups":
+def open_for(
+    layout: "Layout", path: str, linux: "dict[str, Any]", owner: "Owner | None" = None
+) -> "tree.Cgroups":
     """The cgroups of a container that is going to be created; none if this caller may make none.
 
     Arguments:
         path: from `default_path` or `layout.resolve`.
         linux: the config's part; its resources and cgroupsPath can't be had without cgroups.
+        owner: see `tree.open_for`.
 
     Raises ConfigError: something was asked for that takes a cgroup.
     """
     refused = _refused(layout, path)
     if refused is None:
-        return tree.open_for(layout, path)
+        return tree.open_for(layout, path, owner)
     asked = _asked(linux)
     if asked:
         message = f"needs a cgroup, and user {posix.geteuid()} may make none in {refused}"

@@ -3,7 +3,7 @@
 import posix
 
 from pyoci.container import store
-from pyoci.errors import ConfigError, Error
+from pyoci.errors import ConfigError, Error, cause_of
 from pyoci.paths import absolute, is_directory
 
 TYPE_CHECKING = False
@@ -246,7 +246,7 @@ def list_command(invocation: "Invocation", log: "Log") -> int:
     root = _root(invocation)
     if invocation.globals["root"] and not is_directory(root):
         raise Error(f"the root {root} does not exist")
-    output(listing.show(root, invocation.flags["format"], quiet=invocation.flags["quiet"]))
+    output(listing.show(root, invocation.flags["format"], quiet=invocation.flags["quiet"], warn=log.warn))
     return 0
 
 
@@ -286,6 +286,32 @@ def trace_command(invocation: "Invocation", log: "Log") -> int:
     return 0
 
 
+def doctor_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci doctor"""
+    from pyoci.doctor import report
+
+    found = report.findings()
+    output(report.as_json(found) if invocation.flags["format"] == "json" else report.as_text(found))
+    return report.status(found)
+
+
+def setup_command(invocation: "Invocation", log: "Log") -> int:
+    """pyoci setup"""
+    import sys
+
+    from pyoci.engines import known, setup
+
+    flags, engine = invocation.flags, known.find(_id(invocation))
+    file = flags["file"] or engine.file
+    systemd = _manager(invocation) == "systemd"
+    wanted = known.Wanted(absolute(sys.argv[0]), default=flags["default"], systemd=systemd)
+    if flags["write"]:
+        output("".join(f"{line}\n" for line in setup.write(engine, wanted, file)))
+    else:
+        output(setup.fragment(engine, wanted, file))
+    return 0
+
+
 def features_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci features"""
     from pyoci.features import features
@@ -314,7 +340,7 @@ def output(text: str) -> None:
         while data:
             data = data[posix.write(1, data) :]
     except OSError as error:
-        raise Error(f"can't write to standard output: {error.strerror}") from None
+        raise Error(f"can't write to standard output: {cause_of(error)}") from None
 
 
 def _root(invocation: "Invocation") -> str:

@@ -75,15 +75,17 @@ def _page(name: str, summary: str, words: "list[str]", *sections: "tuple[str, st
 
 
 def _flags(flags: "tuple[Flag, ...]") -> str:
-    return _list([(_spelling(flag), _meaning(flag)) for flag in flags])
+    return _list([(spelling(flag), meaning(flag)) for flag in flags])
 
 
-def _spelling(flag: Flag) -> str:
+def spelling(flag: Flag) -> str:
+    """How a flag is written, its short form first."""
     short = f"-{flag.short}, " if flag.short else ""
     return f"{short}--{flag.name}" + (f" {flag.metavar}" if flag.metavar else "")
 
 
-def _meaning(flag: Flag) -> str:
+def meaning(flag: Flag) -> str:
+    """What it does and takes, in sentences."""
     text = f"{flag.help[0].upper()}{flag.help[1:]}."
     if flag.choices:
         text += f" One of {', '.join(flag.choices)}."

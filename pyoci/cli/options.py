@@ -330,6 +330,20 @@ COMMANDS = (
         Flag("json", "as JSON"),
     ),
     Command("trace", "show what --trace has written as a table with bars", "FILE"),
+    Command(
+        "doctor",
+        "say what this host can and can't do for containers, and run one",
+        "",
+        Flag("format", "how to print it", "FORMAT", short="f", default="text", choices=("text", "json")),
+    ),
+    Command(
+        "setup",
+        "print what makes an engine know pyoci: docker, containerd, podman, crio or kubernetes",
+        "ENGINE",
+        Flag("write", "merge it into the engine's file, and keep the old one beside it"),
+        Flag("file", "another file than the engine's usual one", "FILE"),
+        Flag("default", "make pyoci the engine's default runtime"),
+    ),
     Command("features", "print what this pyoci supports as JSON", ""),
     Command("help", "show help for a command", "[COMMAND]"),
 )

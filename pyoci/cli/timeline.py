@@ -2,7 +2,7 @@
 
 import shutil
 
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.jsontext import parse
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ def _events(path: str) -> "list[dict[str, Any]]":
         with open(path, "rb") as file:
             raw = file.read()
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     value = parse(raw, path)
     needed = {"M": ("name", "args"), "X": ("name", "args", "ts", "dur", "tid")}
     if not isinstance(value, list) or not value:

@@ -4,8 +4,8 @@ import posix
 
 from pyoci import files, jsontext
 from pyoci.container import criu, store
-from pyoci.container.status import RUNNING, is_paused, status
-from pyoci.errors import Error
+from pyoci.container.status import RUNNING, is_paused, status, while_alive
+from pyoci.errors import Error, cause_of
 from pyoci.plan.mounts import Mount
 
 TYPE_CHECKING = False
@@ -42,9 +42,10 @@ def checkpoint(entry: "Entry", flags: "dict[str, Any]") -> None:
     images = criu.directory(flags["image-path"] or DEFAULT_IMAGES, make=True)
     work = criu.directory(flags["work-path"] or images, make=True)
     pid: int = entry.state["pid"]
-    with open(f"/proc/{pid}/mountinfo") as table:
-        mounts = _external_mounts(table.read(), config, entry.state["bundle"])
-    stdio = _stdio(pid)
+    with while_alive(entry, "checkpoint"):
+        with open(f"/proc/{pid}/mountinfo") as table:
+            mounts = _external_mounts(table.read(), config, entry.state["bundle"])
+        stdio = _stdio(pid)
     words = ["pre-dump" if flags["pre-dump"] else "dump", "--tree", str(pid), "--images-dir", images]
     words += ["--root", entry.state["rootfs"]]
     if flags["pre-dump"] or flags["parent-path"]:
@@ -79,7 +80,7 @@ def read_notes(images: str) -> "dict[str, Any]":
         with open(path, "rb") as file:
             notes: "dict[str, Any]" = jsontext.parse(file.read(), path, surrogates=True)
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}", hint="it is written by `pyoci checkpoint`") from None
+        raise Error(f"{path}: {cause_of(error)}", hint="it is written by `pyoci checkpoint`") from None
     return notes
 
 

@@ -5,7 +5,7 @@ import posix
 import select
 
 from pyoci import sockets
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.paths import absolute
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ def sender(path: str, *, what: str = "terminal", closes: bool = True) -> "Callab
             # The text is a name that nobody reads; runc sends one, so receivers expect bytes.
             sockets.deliver(path, b"/dev/ptmx", terminal)
         except OSError as error:
-            raise Error(f"can't send the {what} to {path}: {error.strerror}") from None
+            raise Error(f"can't send the {what} to {path}: {cause_of(error)}") from None
         finally:
             if closes:
                 posix.close(terminal)

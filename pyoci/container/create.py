@@ -12,8 +12,9 @@ from pyoci.cgroups.tree import freezer_file
 from pyoci.container import conversation, store
 from pyoci.container.identity import boot_id, start_time
 from pyoci.container.init import Init
-from pyoci.container.request import Request, check_console, located, prepare
-from pyoci.errors import ConfigError, Error
+from pyoci.container.request import Request, check_console, located, prepare_new
+from pyoci.errors import ConfigError, Error, cause_of
+from pyoci.plan import namespaces
 from pyoci.plan.plan import CGROUPS, ID_MAPS, NAMESPACES_READY, NET_DEVICES
 
 TYPE_CHECKING = False
@@ -41,7 +42,7 @@ def create(request: Request) -> "store.Entry":
 
 def _create(request: Request) -> "store.Entry":
     store.check_preserved(request.preserve_fds)
-    context, plan, groups = prepare(request)
+    context, plan, groups = prepare_new(request)
     check_console(request)
     for warning in plan.warnings:
         request.warn(warning)
@@ -73,6 +74,8 @@ def first_state(request: Request, context: "Compilation", groups: "Cgroups") -> 
         "creator": [posix.getpid(), start_time(posix.getpid())],
         "cgroups": groups.record(),
         "freezer": freezer_file(groups.freezer()),
+        # Then the others don't end with the first process.
+        "shares_pids": not namespaces.is_new(context, "pid"),
         "process": config.get("process") is not None,
         "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
         "pid_file": request.pid_file,
@@ -92,6 +95,7 @@ class Birth:
         self.entry = entry
         self.init = Init(plan, request.id)
         self.hooks_ran = False
+        self.wrote_pid_file = False
         self.resctrl: "Resctrl | None" = None
         self.trees: "Trees | None" = None
         self.net_devices: "NetDevices | None" = None
@@ -176,10 +180,10 @@ class Birth:
         try:
             return posix.open(slot.path, flags | posix.O_CLOEXEC)
         except OSError as error:
-            raise _problem(slot.origin, f'"{slot.path}": {(error.strerror or "").lower()}') from None
+            raise _problem(slot.origin, f'"{slot.path}": {cause_of(error).lower()}') from None
 
     def _spawn_failed(self, error: "shim.SpawnError") -> Error:
-        reason = f"{(error.strerror or '').lower()} ({error.call})"
+        reason = f"{cause_of(error).lower()} ({error.call})"
         if error.call == "setns" and self.plan.pid_namespace:
             slot = self.plan.pid_namespace
             return _problem(slot.origin, f'"{slot.path}" is not a pid namespace that can be joined: {reason}')
@@ -223,6 +227,7 @@ class Birth:
         self.entry.save()
         if self.request.pid_file:
             files.write_file(self.request.pid_file, str(self.init.pid).encode(), 0o644)
+            self.wrote_pid_file = True
         if self.request.pidfd:
             # Our own child, not reaped: the pid is still its.
             pidfd = posix.pidfd_open(self.init.pid)
@@ -310,11 +315,8 @@ class Birth:
                 step()
             except Error as error:
                 failed.append(error.message)
-        if self.request.pid_file and self.entry.state.get("start_time"):
-            try:
-                posix.unlink(self.request.pid_file)
-            except OSError:
-                pass
+        if self.wrote_pid_file and self.request.pid_file:
+            files.unlink_quietly(self.request.pid_file)
         if failed:
             # What can't be removed now stays known, for `delete --force`.
             self.request.warn("; ".join(failed))

@@ -4,8 +4,8 @@ import posix
 import subprocess
 
 from pyoci.annotations import CRIU_CONFIG
-from pyoci.errors import Error
-from pyoci.paths import absolute, find_program
+from pyoci.errors import Error, cause_of
+from pyoci.paths import absolute, find_program, open_null
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,10 +88,13 @@ def run(words: "list[str]", work: str, log: str, descriptors: "tuple[int, ...]" 
     Raises Error with the last of its own errors.
     """
     command = [find(), *words, "--work-dir", work, "--log-file", log, "-v4"]
-    null = subprocess.DEVNULL
-    done = subprocess.run(
-        command, stdin=null, stdout=null, stderr=subprocess.PIPE, pass_fds=descriptors, cwd=work
-    )
+    null = open_null()
+    try:
+        done = subprocess.run(
+            command, stdin=null, stdout=null, stderr=subprocess.PIPE, pass_fds=descriptors, cwd=work
+        )
+    finally:
+        posix.close(null)
     if done.returncode != 0:
         said = (
             _errors(f"{work}/{log}")
@@ -119,7 +122,7 @@ def directory(path: str, *, make: bool) -> str:
     except FileExistsError:
         pass
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     if not posix.access(path, posix.W_OK if make else posix.R_OK):
         raise Error(f"{path}: not there, or not accessible")
     return path

@@ -7,7 +7,7 @@ import time
 
 from pyoci.container import store
 from pyoci.container.identity import is_alive
-from pyoci.container.status import STOPPED, status
+from pyoci.container.status import STOPPED, is_paused, status
 from pyoci.errors import Error
 from pyoci.paths import environment
 
@@ -24,16 +24,18 @@ FORCE_PATIENCE_S = 2.0
 def take(root: str, container_id: str, *, force: bool) -> "Entry | None":
     """The container, locked, to be deleted. None if it doesn't exist and that is no error: with force.
 
-    With force a `create` that hangs (in a hook, on a dead disk) is ended; the init dies with it.
+    With force a `create` that hangs (in a hook, on a dead disk) is ended; the init dies with it. And so are the container's
+    processes if a command waits for them: `exec --ignore-paused` for a `resume`, which won't come.
     """
     try:
         entry = store.find(root, container_id)
         try:
-            entry.lock(FORCE_PATIENCE_S if force else store.LOCK_PATIENCE_S)
+            entry.lock(_patience(entry) if force else store.LOCK_PATIENCE_S)
         except store.BusyError:
             if not force:
                 raise
             _end_creator(entry)
+            _end_processes(entry)
             entry.lock()
         entry.load()
     except store.NotFoundError:
@@ -41,6 +43,21 @@ def take(root: str, container_id: str, *, force: bool) -> "Entry | None":
             return None
         raise
     return entry
+
+
+def _patience(entry: "Entry") -> float:
+    """How long to wait for another command before it is hurried, in seconds: what waits for a paused container waits for ever."""
+    return 0.0 if is_paused(entry) else FORCE_PATIENCE_S
+
+
+def _end_processes(entry: "Entry") -> None:
+    if entry.state.get("pid"):
+        from pyoci.container.kill import kill
+
+        try:
+            kill(entry, _signal.SIGKILL, everything=True)
+        except Error:
+            pass  # It has ended meanwhile.
 
 
 def _end_creator(entry: "Entry") -> None:
@@ -81,10 +98,11 @@ def delete(entry: "Entry", *, force: bool, warn: "Callable[[str], None]") -> Non
         from pyoci.cgroups import tree
 
         groups = tree.from_record(entry.state["cgroups"])
-        # Whatever the program left running in its cgroup (without a pid namespace), or a create that was cut off.
-        if force:
+        # Whatever the program left running (without a pid namespace of its own), or a create that was cut off.
+        kills = force or entry.state.get("shares_pids")
+        if kills:
             groups.kill()
-        groups.remove(PATIENCE_S if force else 1.0)
+        groups.remove(PATIENCE_S if kills else 1.0)
     if "resctrl" in entry.state:
         from pyoci.cgroups import resctrl
 
@@ -120,9 +138,7 @@ def _thaw(entry: "Entry") -> None:
     """A frozen process of a v1 cgroup doesn't die before it is thawed."""
     from pyoci.cgroups import tree
 
-    groups = tree.from_record(entry.state["cgroups"])
-    if groups.frozen():
-        groups.freeze(False)
+    tree.from_record(entry.state["cgroups"]).thaw()
 
 
 def _wait(pidfd: int, pid: int, started: int) -> None:

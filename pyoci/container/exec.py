@@ -7,8 +7,8 @@ from pyoci.cgroups import tree
 from pyoci.container import conversation, store
 from pyoci.container.identity import is_alive
 from pyoci.container.init import Init, open_tasks
-from pyoci.container.status import CREATED, RUNNING, is_paused, status
-from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, not_running
+from pyoci.container.status import CREATED, RUNNING, is_paused, status, while_alive
+from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, cause_of, not_running
 from pyoci.paths import absolute
 from pyoci.plan.compile import Compilation
 from pyoci.plan.exec import compile_exec
@@ -80,17 +80,18 @@ def execute(entry: "Entry", request: Request) -> int:
     Raises Error, with nothing left behind.
     """
     _check(entry, request)
-    joining = Joining(entry, request)
-    try:
+    with while_alive(entry, "exec in"):
+        joining = Joining(entry, request)
         try:
-            joining.run()
-        except ConfigError as error:
-            raise _about_process(error, request.name) from None
-    except BaseException:
-        joining.undo()
-        raise
-    finally:
-        joining.close()
+            try:
+                joining.run()
+            except ConfigError as error:
+                raise _about_process(error, request.name) from None
+        except BaseException:
+            joining.undo()
+            raise
+        finally:
+            joining.close()
     return joining.init.pid
 
 
@@ -126,6 +127,7 @@ class Joining:
         self.request = request
         self.target: int = entry.state["pid"]
         self.descriptors: "list[int]" = []
+        self.wrote_pid_file = False
         self.config = _config_with(entry, request.process)
         self.groups = tree.from_record(entry.state["cgroups"])
         facts = host.read()
@@ -194,7 +196,7 @@ class Joining:
         try:
             self._start(made)
         except shim.SpawnError as error:
-            reason = f"{(error.strerror or '').lower()} ({error.call})"
+            reason = f"{cause_of(error).lower()} ({error.call})"
             raise Error(f"can't start a process in the container: {reason}") from None
 
     def _start(self, made: "dict[str, int]") -> None:
@@ -246,6 +248,7 @@ class Joining:
         pid = self.init.pid
         if self.request.pid_file:
             files.write_file(self.request.pid_file, str(pid).encode(), 0o644)
+            self.wrote_pid_file = True
         if self.request.pidfd:
             pidfd = posix.pidfd_open(pid)
             try:
@@ -270,11 +273,8 @@ class Joining:
         if self.init.pid:
             posix.kill(self.init.pid, SIGKILL)  # our own child, not reaped: the pid is still its
             self.init.reap()
-        if self.request.pid_file:
-            try:
-                posix.unlink(self.request.pid_file)
-            except OSError:
-                pass
+        if self.wrote_pid_file and self.request.pid_file:
+            files.unlink_quietly(self.request.pid_file)
 
     def close(self) -> None:
         """Close what only the start needed."""
@@ -322,4 +322,4 @@ def _differs(pid: int, kind: str) -> bool:
         theirs = posix.readlink(f"/proc/{pid}/ns/{file}")
         return theirs != posix.readlink(f"/proc/self/ns/{file}")
     except OSError as error:
-        raise Error(f"can't see the {kind} namespace of process {pid}: {error.strerror}") from None
+        raise Error(f"can't see the {kind} namespace of process {pid}: {cause_of(error)}") from None

@@ -3,7 +3,7 @@
 import posix
 
 from pyoci.container import store
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.jsontext import parse
 from pyoci.paths import absolute
 from pyoci.spec.bundle import drop_nulls, validate_process
@@ -36,7 +36,7 @@ def from_file(name: str) -> "Process":
             if fd:
                 posix.close(fd)
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     process: "Process" = parse(raw, name)
     validate_process(process, raw, name)
     drop_nulls(process)

@@ -7,7 +7,7 @@ such a container.
 import os.path
 
 from pyoci import shim
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def remove(recorded: "dict[str, Any]") -> None:
         try:
             shim.unmount(path)
         except OSError as error:
-            raise Error(f"{path}: can't be unmounted: {error.strerror}") from None
+            raise Error(f"{path}: can't be unmounted: {cause_of(error)}") from None
 
 
 def _mounts_at(path: str) -> "list[str]":

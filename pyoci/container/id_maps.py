@@ -5,7 +5,7 @@ Imported only for a container that has one.
 
 import posix
 
-from pyoci.errors import ConfigError, Problem
+from pyoci.errors import ConfigError, Problem, cause_of
 from pyoci.paths import find_program
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ def _write_files(pid: int, maps: "Maps") -> None:
             finally:
                 posix.close(fd)
         except OSError as error:
-            message = f"the user namespace's map can't be written: {(error.strerror or '').lower()} ({path})"
+            message = f"the user namespace's map can't be written: {cause_of(error).lower()} ({path})"
             raise ConfigError([Problem(pointer, message)], hint=_hint(error)) from None
 
 

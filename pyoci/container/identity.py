@@ -1,12 +1,12 @@
 """Which process a pid means: pids are used again, so a process is known by its pid and start time, and by the host's boot."""
 
-import posix
+from pyoci.paths import read_kernel_file
 
 
 def start_time(pid: int) -> int:
     """When a process was started, in clock ticks since boot; with its pid that names it for ever (proc_pid_stat(5)).
 
-    Raises OSError if there is none.
+    Raises GoneError if there is none.
     """
     return _stat(pid)[1]
 
@@ -14,13 +14,9 @@ def start_time(pid: int) -> int:
 def boot_id() -> str:
     """What is another after each boot of the host, random(4); "" where it can't be told."""
     try:
-        fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
+        return read_kernel_file("/proc/sys/kernel/random/boot_id").decode("ascii", "replace").strip()
     except OSError:
         return ""
-    try:
-        return posix.read(fd, 64).decode("ascii", "replace").strip()
-    finally:
-        posix.close(fd)
 
 
 def is_alive(pid: int, started: int) -> bool:
@@ -33,11 +29,7 @@ def is_alive(pid: int, started: int) -> bool:
 
 
 def _stat(pid: int) -> "tuple[bytes, int]":
-    fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        data = posix.read(fd, 4096)
-    finally:
-        posix.close(fd)
+    data = read_kernel_file(f"/proc/{pid}/stat")
     # The second field, the name, may hold anything, also blanks and parentheses.
     fields = data[data.rindex(b")") + 2 :].split()
     return fields[0], int(fields[19])

@@ -4,7 +4,7 @@ import posix
 
 from pyoci import shim
 from pyoci.container import conversation
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.paths import absolute
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ def open_tasks(slot: "Slot") -> int:
     try:
         return posix.open(slot.path, posix.O_WRONLY | posix.O_CLOEXEC)
     except OSError as error:
-        raise Error(f"{slot.path}: {error.strerror}") from None
+        raise Error(f"{slot.path}: {cause_of(error)}") from None
 
 
 class Init:
@@ -71,7 +71,7 @@ class Init:
         try:
             program = self.keep(shim.seal(PROGRAM))
         except OSError as error:
-            raise Error(f"can't prepare {PROGRAM}: {error.strerror}") from None
+            raise Error(f"can't prepare {PROGRAM}: {cause_of(error)}") from None
         self.pid, pidfd = shim.spawn(
             program,
             slots,

@@ -3,8 +3,8 @@
 import _signal  # type: ignore[import-not-found]  # the signal module imports enum
 import posix
 
-from pyoci.container.status import CREATED, RUNNING, is_paused, status
-from pyoci.errors import NO_SUCH_PROCESS, Error, not_running
+from pyoci.container.status import CREATED, CREATING, RUNNING, STOPPED, is_paused, status
+from pyoci.errors import NO_SUCH_PROCESS, Error, cause_of, not_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,27 +49,51 @@ def kill(entry: "Entry", signal: int, *, everything: bool = False) -> None:
         signal: its number.
         everything: to every process of the container's cgroup.
 
-    Raises Error if the container is neither created nor running.
+    A container without a pid namespace of its own has processes that outlive its first one, so there SIGKILL is for all of them,
+    and also when the first has ended.
+
+    Raises Error if the container is neither created nor running; with `everything` only if it is being created.
     """
     now = status(entry)
-    groups = _cgroups(entry) if everything and now != "creating" else None
-    if groups and groups.groups and signal == _signal.SIGKILL:
-        groups.kill()
-        return
-    if now not in (CREATED, RUNNING):
-        raise not_running("kill", entry.id, f"it is {now}")
+    alive = now in (CREATED, RUNNING)
+    everyone = everything or (signal == _signal.SIGKILL and bool(entry.state.get("shares_pids")))
     # Without cgroups (rootless) only the first process is known.
-    if groups and groups.groups:
-        groups.signal(signal)
+    if everyone and now != CREATING and _kill_all(entry, signal, alive=alive):
         return
+    if everything and now == STOPPED:
+        return
+    if not alive:
+        raise not_running("kill", entry.id, f"it is {now}")
     _send(entry, entry.state["pid"], signal)
-    if (
-        signal == _signal.SIGKILL
-        and (entry.state.get("freezer") or "").endswith(V1_FREEZER)
-        and is_paused(entry)
-    ):
-        # A frozen process of cgroup v1 dies only when it is thawed.
-        _cgroups(entry).freeze(False)
+    if signal == _signal.SIGKILL:
+        _thaw(entry)
+
+
+def _kill_all(entry: "Entry", signal: int, *, alive: bool) -> bool:
+    """Send it to all processes of the cgroup. False if there are none that are known to be the container's."""
+    if "cgroups" not in entry.state:
+        return False
+    groups = _cgroups(entry)
+    pids = groups.processes() if alive else groups.leftover()
+    if pids and signal == _signal.SIGKILL:
+        groups.kill()
+    elif pids:
+        groups.signal(signal)
+    return bool(pids)
+
+
+def _thaw(entry: "Entry") -> None:
+    """A frozen process of cgroup v1 dies only when it is thawed; the container may have frozen one in a cgroup of its own."""
+    freezer = entry.state.get("freezer") or ""
+    if not freezer.endswith(V1_FREEZER):
+        return
+    try:
+        # A cgroup's link count is 2 and one for each below it.
+        divided = posix.stat(freezer.removesuffix(V1_FREEZER)).st_nlink > 2
+    except OSError:
+        return
+    if divided or is_paused(entry):
+        _cgroups(entry).thaw()
 
 
 def _cgroups(entry: "Entry") -> "Cgroups":
@@ -93,7 +117,7 @@ def _send(entry: "Entry", pid: int, signal: int) -> None:
     except (ProcessLookupError, FileNotFoundError):
         raise _gone(entry) from None
     except OSError as error:
-        raise Error(f'cannot kill container "{entry.id}": {error.strerror}') from None
+        raise Error(f'cannot kill container "{entry.id}": {cause_of(error)}') from None
     finally:
         posix.close(pidfd)
 

@@ -8,7 +8,7 @@ import stat
 
 from pyoci import SPEC_VERSION, jsontext, sockets
 from pyoci.container.hooks import state_object
-from pyoci.errors import ConfigError, Problem
+from pyoci.errors import ConfigError, Problem, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def record(made: "Filter") -> "dict[str, str | None]":
         if not stat.S_ISSOCK(posix.stat(path).st_mode):
             raise _problem(path, "not a unix socket")
     except OSError as error:
-        raise _problem(path, (error.strerror or "").lower()) from None
+        raise _problem(path, cause_of(error).lower()) from None
     return {"path": path, "metadata": made.listener_metadata}
 
 
@@ -45,7 +45,7 @@ def hand_over(entry: "Entry", descriptor: int, pid: int) -> None:
     try:
         sockets.deliver(agent["path"], jsontext.dump(process_state(entry, pid)).encode(), descriptor)
     except OSError as error:
-        raise _problem(agent["path"], (error.strerror or "").lower()) from None
+        raise _problem(agent["path"], cause_of(error).lower()) from None
     finally:
         posix.close(descriptor)
 

@@ -6,9 +6,9 @@ from pyoci import host
 from pyoci.container import conversation, store
 from pyoci.container.identity import is_alive
 from pyoci.container.init import Init, open_tasks
-from pyoci.container.status import CREATED, RUNNING, status
+from pyoci.container.status import CREATED, RUNNING, status, while_alive
 from pyoci.container.trees import Trees
-from pyoci.errors import ConfigError, Error
+from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, cause_of, not_running
 from pyoci.jsontext import parse
 from pyoci.paths import absolute
 from pyoci.plan import mounts
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Entries = list[dict[str, Any]]
 
+VERB = "change the mounts of"  # a container, in messages
 ENTERED = ("user", "mount")
 
 
@@ -35,7 +36,7 @@ def from_file(name: str) -> "Entries":
         with open(path, "rb", buffering=0) as file:
             raw = file.read()
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     entries: "Entries" = parse(raw, name)
     if not isinstance(entries, list):
         raise Error(f"{path}: must be a list of mounts")
@@ -63,38 +64,31 @@ def add(entry: "Entry", entries: "Entries") -> None:
         entry: locked.
         entries: as in config.json.
 
-    Raises Error, with those that were mounted already taken away again.
+    Raises Error, with all as it was: the init takes back what it has done.
     """
     context = _context(entry, entries)
-    plan, target = _entry_plan(entry)
-    mounts.compile_mounts(context, plan)
-    try:
+    _check(entry)
+    with while_alive(entry, VERB):
+        plan, target = _entry_plan(entry)
+        plan.add("note-changes", "")
+        mounts.compile_mounts(context, plan)
         _execute(entry, plan, target)
-    except _Failed as failed:
-        done = int(failed.origin.split("/")[2]) if failed.origin.startswith("/mounts/") else 0
-        if done:
-            remove(entry, entries[:done])
-        raise failed.error from None
 
 
 def remove(entry: "Entry", entries: "Entries") -> None:
     """Unmount what is at their destinations, the last first. Raises Error."""
-    plan, target = _entry_plan(entry)
-    for i, each in reversed(list(enumerate(entries))):
-        plan.add("unmount", f"/mounts/{i}/destination", mounts.normalise(each["destination"]))
-    try:
+    _check(entry)
+    with while_alive(entry, VERB):
+        plan, target = _entry_plan(entry)
+        for i, each in reversed(list(enumerate(entries))):
+            plan.add("unmount", f"/mounts/{i}/destination", mounts.normalise(each["destination"]))
         _execute(entry, plan, target)
-    except _Failed as failed:
-        raise failed.error from None
 
 
-class _Failed(Exception):
-    """A step failed: at this origin, with this error."""
-
-    def __init__(self, origin: str, error: Error) -> None:
-        super().__init__()
-        self.origin = origin
-        self.error = error
+def _check(entry: "Entry") -> None:
+    now = status(entry, ours=True)
+    if now not in (CREATED, RUNNING):
+        raise not_running(VERB, entry.id, f"it is {now}")
 
 
 def _context(entry: "Entry", entries: "Entries") -> Compilation:
@@ -111,11 +105,6 @@ def _context(entry: "Entry", entries: "Entries") -> Compilation:
 
 def _entry_plan(entry: "Entry") -> "tuple[Plan, int]":
     """A plan that is in the container so far; and its process."""
-    now = status(entry, ours=True)
-    if now not in (CREATED, RUNNING):
-        raise Error(
-            f'cannot change the mounts of container "{entry.id}": container not running (it is {now})'
-        )
     pid: int = entry.state["pid"]
     plan = Plan()
     target, root = plan.slot("container"), plan.slot("root")
@@ -139,7 +128,7 @@ def _execute(entry: "Entry", plan: Plan, pid: int) -> None:
     descriptors = [posix.pidfd_open(pid), posix.open(f"/proc/{pid}/root", posix.O_RDONLY | posix.O_CLOEXEC)]
     try:
         if not is_alive(pid, entry.state["start_time"]):
-            raise Error(f'cannot change the mounts of container "{entry.id}": container not running')
+            raise not_running(VERB, entry.id, NO_SUCH_PROCESS)
         init.start(init.prepare({"container": descriptors[0], "root": descriptors[1]}, open_tasks))
         _converse(init, plan, trees)
     finally:
@@ -166,8 +155,7 @@ def _converse(init: Init, plan: Plan, trees: Trees) -> None:
             try:
                 descriptor = trees.make(step, plan.fetches[message.step])
             except ConfigError as refused:
-                told = ConfigError(refused.problems, name="mounts", hint=refused.hint)
-                raise _Failed(step.origin, told) from None
+                raise ConfigError(refused.problems, name="mounts", hint=refused.hint) from None
             try:
                 conversation.go_ahead(init.conversation, descriptor)
             finally:
@@ -176,7 +164,6 @@ def _converse(init: Init, plan: Plan, trees: Trees) -> None:
             from pyoci.container import failure
 
             name = plan.steps[message.step].name
-            error = ConfigError(
+            raise ConfigError(
                 [failure.problem(message, name)], name="mounts", hint=failure.hint(message, name)
             )
-            raise _Failed(message.origin, error)

@@ -9,7 +9,7 @@ from pyoci import shim
 from pyoci.container import links
 from pyoci.container.links import Address, Link
 from pyoci.container.netlink import Netlink
-from pyoci.errors import ConfigError, Problem
+from pyoci.errors import ConfigError, Problem, cause_of
 from pyoci.spec.rules import escape
 
 POINTER = "/linux/netDevices"
@@ -134,7 +134,7 @@ def _restore(connection: Netlink, link: Link, addresses: "list[Address]", was: s
 
 
 def _refusal(name: str, what: str, error: OSError) -> ConfigError:
-    found = _problem(name, f"{what}: {(error.strerror or '').lower()}")
+    found = _problem(name, f"{what}: {cause_of(error).lower()}")
     if isinstance(error, PermissionError):
         found.hint = "it takes CAP_NET_ADMIN and CAP_SYS_ADMIN on the host"
     return found

@@ -12,7 +12,7 @@ import time
 
 from pyoci import files, sockets
 from pyoci.container.identity import is_alive
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def make_directory(entry: "Entry") -> None:
     try:
         files.make_directory(f"{entry.directory}/{DIRECTORY}", 0o755)
     except OSError as error:
-        raise Error(f"{entry.path}/{DIRECTORY}: {error.strerror}") from None
+        raise Error(f"{entry.path}/{DIRECTORY}: {cause_of(error)}") from None
 
 
 class Proxy:
@@ -130,7 +130,7 @@ class Proxy:
             self._socket.bind(path)
             posix.chmod(path, 0o777)
         except OSError as error:
-            raise Error(f"{entry.path}/{DIRECTORY}/{SOCKET}: {error.strerror}") from None
+            raise Error(f"{entry.path}/{DIRECTORY}/{SOCKET}: {cause_of(error)}") from None
 
     def wait_until_ready(self) -> None:
         """Until the program says READY=1, or has ended. Raises Error if the manager is gone, or takes nothing."""
@@ -238,4 +238,4 @@ class Proxy:
 
 
 def _gone(error: OSError) -> Error:
-    return Error(f"NOTIFY_SOCKET: the service manager is told nothing: {error.strerror}")
+    return Error(f"NOTIFY_SOCKET: the service manager is told nothing: {cause_of(error)}")

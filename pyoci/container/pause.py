@@ -1,7 +1,7 @@
 """`pause` and `resume`: the container's processes stand still (cgroup freezer)."""
 
 from pyoci.cgroups import tree
-from pyoci.container.status import CREATED, RUNNING, is_paused, status
+from pyoci.container.status import CREATED, RUNNING, is_paused, status, while_alive
 from pyoci.errors import Error, not_running
 
 TYPE_CHECKING = False
@@ -33,4 +33,5 @@ def _freeze(entry: "Entry", what: str, frozen: bool) -> None:
         raise not_running(what, entry.id, f"it is {now}")
     if not entry.state.get("freezer"):
         raise Error(f'cannot {what} container "{entry.id}": it has no cgroup that can be frozen')
-    tree.from_record(entry.state["cgroups"]).freeze(frozen)
+    with while_alive(entry, what):
+        tree.from_record(entry.state["cgroups"]).freeze(frozen)

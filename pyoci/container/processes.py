@@ -5,7 +5,7 @@ import subprocess
 
 from pyoci import jsontext
 from pyoci.cgroups import tree
-from pyoci.container.status import CREATED, RUNNING, status
+from pyoci.container.status import CREATED, CREATING, RUNNING, status
 from pyoci.errors import Error, not_running
 from pyoci.paths import find_program
 
@@ -19,15 +19,18 @@ DEFAULT_OPTIONS = ("-ef",)
 
 
 def pids(entry: "Entry") -> "list[int]":
-    """The pids of its processes, as the host counts; those of the cgroup, or the first one if it has none.
+    """The pids of its processes, as the host counts; those of the cgroup, or the first one if it has none. Of a stopped container
+    those that its first process has left.
 
-    Raises Error if it is neither created nor running.
+    Raises Error if it is being created.
     """
     now = status(entry)
-    if now not in (CREATED, RUNNING):
+    if now == CREATING:
         raise not_running("list the processes of", entry.id, f"it is {now}")
-    groups = tree.from_record(entry.state["cgroups"])
-    return sorted(groups.processes()) if groups.groups else [entry.state["pid"]]
+    groups = tree.from_record(entry.state["cgroups"]) if "cgroups" in entry.state else None
+    if now not in (CREATED, RUNNING):
+        return sorted(groups.leftover()) if groups else []
+    return sorted(groups.processes()) if groups and groups.groups else [entry.state["pid"]]
 
 
 def show(entry: "Entry", form: str, options: "Sequence[str]") -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from pyoci.cgroups.ownership import Owner
     from pyoci.cgroups.tree import Cgroups
     from pyoci.plan.plan import Plan
     from pyoci.spec.bundle import Bundle
@@ -85,6 +86,20 @@ def check_console(request: Request) -> None:
         )
 
 
+def prepare_new(request: Request) -> "tuple[Compilation, Plan, Cgroups]":
+    """`prepare` for an id that must be free. What else is in the way of a second container, its cgroup say, isn't the cause.
+
+    Raises ConfigError, Error.
+    """
+    store.check_free(request.root, request.id)
+    try:
+        return prepare(request)
+    except Error:
+        # Somebody else may have taken the id meanwhile.
+        store.check_free(request.root, request.id)
+        raise
+
+
 def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan, Cgroups]":
     """Compile a bundle for this host, without making anything.
 
@@ -102,7 +117,7 @@ def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan
     if request.rootless is not None:
         facts.rootless = request.rootless
     if request.manager != "systemd":
-        groups = _open_cgroups(facts, linux, request.id)
+        groups = _open_cgroups(facts, linux, request)
     rules = (linux.get("resources") or {}).get("devices")
     if rules and groups.groups and not facts.rootless:
         groups.check_devices(rules)
@@ -143,17 +158,24 @@ def _add(request: Request, config: "dict[str, Any]") -> None:
         config["process"]["env"] = [*(config["process"].get("env") or []), *environment]
 
 
-def _open_cgroups(facts: host.Host, linux: "dict[str, Any]", container_id: str) -> "Cgroups":
+def _owner(facts: host.Host, request: Request) -> "Owner":
+    from pyoci.cgroups import ownership
+
+    return ownership.new(f"{request.root}/{request.id}/{store.STATE}", privileged=not facts.rootless)
+
+
+def _open_cgroups(facts: host.Host, linux: "dict[str, Any]", request: Request) -> "Cgroups":
     from pyoci.cgroups import layout, tree
 
-    path = layout.resolve(linux.get("cgroupsPath"), container_id)
+    path = layout.resolve(linux.get("cgroupsPath"), request.id)
+    owner = _owner(facts, request)
     if not facts.rootless:
-        return tree.open_for(facts.layout, path)
+        return tree.open_for(facts.layout, path, owner)
     from pyoci.cgroups import unprivileged
 
     if not linux.get("cgroupsPath"):
-        path = unprivileged.default_path(facts.layout, container_id) or path
-    return unprivileged.open_for(facts.layout, path, linux)
+        path = unprivileged.default_path(facts.layout, request.id) or path
+    return unprivileged.open_for(facts.layout, path, linux, owner)
 
 
 def _open_unit(facts: host.Host, request: Request) -> "Cgroups":
@@ -167,6 +189,7 @@ def _open_unit(facts: host.Host, request: Request) -> "Cgroups":
         annotations=config.get("annotations") or {},
         user=facts.rootless,
         memory=f"{request.root}/{store.SYSTEMD_MEMORY}",
+        owner=_owner(facts, request),
     )
 
 

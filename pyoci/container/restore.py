@@ -6,7 +6,7 @@ from pyoci import files, shim
 from pyoci.container import checkpoint, criu, store
 from pyoci.container.create import first_state
 from pyoci.container.identity import start_time
-from pyoci.container.request import prepare
+from pyoci.container.request import prepare_new
 from pyoci.errors import Error
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ def restore(request: "Request", flags: "dict[str, Any]") -> "Entry":
     images = criu.directory(flags["image-path"] or checkpoint.DEFAULT_IMAGES, make=False)
     work = criu.directory(flags["work-path"] or images, make=True)
     notes = checkpoint.read_notes(images)
-    context, _, groups = prepare(request)
+    context, _, groups = prepare_new(request)
     entry = store.reserve(request.root, request.id)
     root = f"{entry.path}/{ROOT}"
     try:

@@ -5,7 +5,7 @@ import posix
 from pyoci.container import conversation
 from pyoci.container.delete import delete
 from pyoci.container.status import CREATED, status
-from pyoci.errors import ConfigError, Error, Problem
+from pyoci.errors import ConfigError, Error, Problem, cause_of
 from pyoci.paths import environment
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ def _let_go(entry: "Entry", trace: "Trace | None") -> None:
     try:
         connection = conversation.connect(entry.start_socket)
     except OSError as error:
-        raise Error(f'cannot start container "{entry.id}": {error.strerror}') from None
+        raise Error(f'cannot start container "{entry.id}": {cause_of(error)}') from None
     try:
         conversation.go_ahead(connection, trace.memory() if trace else None)
         message = conversation.receive(connection)
@@ -101,7 +101,7 @@ def _has_ended(entry: "Entry") -> bool:
     but not before its memory is gone, and with that what it executes."""
     try:
         posix.readlink(f"/proc/{entry.state['pid']}/exe")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     except OSError:  # not ours to see: alive
         pass

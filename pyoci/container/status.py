@@ -4,11 +4,11 @@ It isn't recorded but found out: an init that still listens on the start socket 
 command can leave a wrong answer behind.
 """
 
-import posix
-
 from pyoci import SPEC_VERSION
 from pyoci.container import conversation
 from pyoci.container.identity import is_alive
+from pyoci.errors import NO_SUCH_PROCESS, Error, not_running
+from pyoci.paths import read_kernel_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,27 @@ def status(entry: "Entry", *, ours: bool = False) -> str:
     return CREATED if is_listening(entry) else RUNNING
 
 
+class while_alive:
+    """Within it, whatever fails since the container's process has ended meanwhile is told as that.
+
+    Arguments:
+        entry: a container that is created or running.
+        verb: what is being done, for "cannot VERB container".
+    """
+
+    def __init__(self, entry: "Entry", verb: str) -> None:
+        self.entry = entry
+        self.verb = verb
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        state = self.entry.state
+        if isinstance(error, (Error, OSError)) and not is_alive(state["pid"], state["start_time"]):
+            raise not_running(self.verb, self.entry.id, NO_SUCH_PROCESS) from None
+
+
 def is_listening(entry: "Entry") -> bool:
     """Whether the init waits for `start`."""
     try:
@@ -53,13 +74,9 @@ def is_paused(entry: "Entry") -> bool:
     if not file:
         return False
     try:
-        fd = posix.open(file, posix.O_RDONLY | posix.O_CLOEXEC)
+        return read_kernel_file(file).startswith(b"1")
     except OSError:
         return False
-    try:
-        return posix.read(fd, 1) == b"1"
-    finally:
-        posix.close(fd)
 
 
 def describe(entry: "Entry") -> "dict[str, Any]":

@@ -14,7 +14,7 @@ import time
 
 from pyoci import files, jsontext
 from pyoci.container.identity import boot_id
-from pyoci.errors import DOES_NOT_EXIST, Error
+from pyoci.errors import DOES_NOT_EXIST, Error, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,21 @@ if TYPE_CHECKING:
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 LONGEST_ID = 255  # a file's name, NAME_MAX
 STATE, START_SOCKET, CONFIG = "state.json", "start.sock", "config.json"
+# What state.json says, as far as commands count on it without a look.
+KINDS: "dict[str, type | tuple[type, ...]]" = {
+    "pid": int,
+    "start_time": int,
+    "bundle": str,
+    "rootfs": str,
+    "created": str,
+    "annotations": dict,
+    "owner": int,
+    "boot": str,
+    "creator": list,
+    "cgroups": dict,
+    "freezer": (str, type(None)),
+    "hooks": dict,
+}
 # Beside the containers' directories; no id looks like these.
 SECCOMP_CACHE = "~seccomp"
 SYSTEMD_MEMORY = "~systemd"
@@ -129,7 +144,7 @@ class Entry:
             return
         path = f"{self.path}/{STATE}"
         state = jsontext.parse(raw, path, surrogates=True)
-        if not isinstance(state, dict):
+        if not isinstance(state, dict) or not _is_whole(state):
             raise Error(f"{path}: is damaged")
         if state.get("boot") not in (None, boot_id()):
             _forget_what_ran(state)
@@ -150,7 +165,7 @@ class Entry:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Error(f"{path}: {error.strerror}") from None
+            raise Error(f"{path}: {cause_of(error)}") from None
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file of the directory's, whole or not at all. Raises Error."""
@@ -170,7 +185,7 @@ class Entry:
         except (FileNotFoundError, NotADirectoryError):
             raise does_not_exist(self.id) from None
         except OSError as error:
-            raise Error(f"{self.path}: {error.strerror}") from None
+            raise Error(f"{self.path}: {cause_of(error)}") from None
 
     def lock(self, patience: float = LOCK_PATIENCE_S, *, shared: bool = False) -> None:
         """Keep other commands from changing the container, until this process ends or `close`.
@@ -230,7 +245,7 @@ class Entry:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise Error(f"{self.path}: can't be removed: {error.strerror}") from None
+            raise Error(f"{self.path}: can't be removed: {cause_of(error)}") from None
 
     def close(self) -> None:
         """Let go of the directory, and so of the lock."""
@@ -262,10 +277,10 @@ def reserve(root: str, container_id: str) -> Entry:
             entry.close()
     except FileExistsError:
         entry.close()
-        raise Error(f'container "{container_id}" already exists ({entry.path})') from None
+        raise already_exists(entry) from None
     except OSError as error:
         entry.close()
-        raise Error(f"can't make the state directory {entry.path}: {error.strerror}") from None
+        raise Error(f"can't make the state directory {entry.path}: {cause_of(error)}") from None
     return entry
 
 
@@ -289,6 +304,18 @@ def _reserved(entry: Entry) -> bool:
     return True
 
 
+def check_free(root: str, container_id: str) -> None:
+    """Raises Error if the id is taken."""
+    entry = Entry(root, check_id(container_id))
+    if posix.access(entry.path, posix.F_OK):
+        raise already_exists(entry)
+
+
+def already_exists(entry: Entry) -> Error:
+    """The error for an id that is taken."""
+    return Error(f'container "{entry.id}" already exists ({entry.path})')
+
+
 def find(root: str, container_id: str) -> Entry:
     """The entry of an existing container, its state read.
 
@@ -310,7 +337,7 @@ def list_ids(root: str) -> "list[str]":
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise Error(f"{root}: {error.strerror}") from None
+        raise Error(f"{root}: {cause_of(error)}") from None
     try:
         with posix.scandir(directory) as entries:
             return sorted(
@@ -320,6 +347,13 @@ def list_ids(root: str) -> "list[str]":
             )
     finally:
         posix.close(directory)
+
+
+def _is_whole(state: "dict[str, Any]") -> bool:
+    """Whether it says what commands ask of every container."""
+    if state.get("pid") and "start_time" not in state:
+        return False
+    return all(isinstance(state[name], kind) for name, kind in KINDS.items() if name in state)
 
 
 def save_config(entry: Entry, raw: bytes) -> None:

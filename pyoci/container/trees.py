@@ -7,7 +7,7 @@ import errno
 import posix
 
 from pyoci import shim
-from pyoci.errors import ConfigError, Problem
+from pyoci.errors import ConfigError, Problem, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Trees:
 
 def _failed(step: "Step", call: str, subject: str, error: OSError) -> ConfigError:
     code = errno.errorcode.get(error.errno or 0, "error")
-    why = (error.strerror or "").lower()
+    why = cause_of(error).lower()
     if call == "open_tree" and error.errno == errno.ENOENT:
         message = f'"{subject}" does not exist'
     elif call == "open_tree":

@@ -3,8 +3,8 @@
 import posix
 
 from pyoci.cgroups import tree
-from pyoci.container.status import CREATED, RUNNING, status
-from pyoci.errors import ConfigError, Error, not_running
+from pyoci.container.status import CREATED, RUNNING, status, while_alive
+from pyoci.errors import ConfigError, Error, cause_of, not_running
 from pyoci.jsontext import parse
 from pyoci.paths import absolute
 from pyoci.spec.bundle import drop_nulls, validate
@@ -88,7 +88,7 @@ def from_file(name: str) -> "Resources":
             if fd:
                 posix.close(fd)
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     value = parse(data, path)
     if not isinstance(value, dict):
         raise Error(f"{path}: must be an object, linux.resources")
@@ -121,7 +121,7 @@ def update(entry: "Entry", resources: "Resources", schemas: "dict[str, str] | No
     from pyoci.cgroups.journal import Journal
 
     try:
-        with Journal() as journal:
+        with while_alive(entry, "update"), Journal() as journal:
             if schemas:
                 _update_resctrl(entry, schemas, journal)
             if resources:

@@ -64,7 +64,7 @@ def compile_entry(context: "Compilation", plan: "Plan") -> None:
 
 def compile_cgroup(context: "Compilation", plan: "Plan") -> None:
     """A new cgroup namespace, whose root is the cgroup that we are in now."""
-    if _is_new(context, "cgroup"):
+    if is_new(context, "cgroup"):
         plan.add("unshare", context.namespaces["cgroup"][1], CGROUP)
 
 
@@ -81,7 +81,7 @@ def _compile_user_entry(context: "Compilation", plan: "Plan") -> None:
     """The user namespace first, since everything new must belong to it. What belongs to the host's can only be joined
     before it, what belongs to it only after it, so each is tried twice."""
     path, origin = context.namespaces["user"]
-    if _is_new(context, "mount"):
+    if is_new(context, "mount"):
         plan.add("go-to-root", "/root/path", context.root_path)
     others = {kind: _slot(context, plan, kind) for kind in _joined(context) if kind != "user"}
     for kind, slot in others.items():
@@ -109,7 +109,7 @@ def _compile_join(context: "Compilation", plan: "Plan", kind: str, slot: int, fl
 
 
 def _compile_time(context: "Compilation", plan: "Plan") -> None:
-    if _is_new(context, "time"):
+    if is_new(context, "time"):
         offsets = context.linux.get("timeOffsets") or {}
         lines = "".join(
             f"{clock} {offsets[clock].get('secs') or 0} {offsets[clock].get('nanosecs') or 0}\n"
@@ -120,12 +120,13 @@ def _compile_time(context: "Compilation", plan: "Plan") -> None:
         plan.add("make-time-namespace", origin, lines)
 
 
-def _is_new(context: "Compilation", kind: str) -> bool:
+def is_new(context: "Compilation", kind: str) -> bool:
+    """Whether the container has a namespace of its own, made for it."""
     return kind in context.namespaces and not context.namespaces[kind][0]
 
 
 def _new_bits(context: "Compilation") -> int:
-    return sum(NAMESPACES[kind][0] for kind in AT_BIRTH if _is_new(context, kind))
+    return sum(NAMESPACES[kind][0] for kind in AT_BIRTH if is_new(context, kind))
 
 
 def _joined(context: "Compilation") -> "list[str]":

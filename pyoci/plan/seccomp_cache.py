@@ -3,7 +3,7 @@
 import posix
 
 from pyoci import __version__, files
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Cache:
         except Error as error:
             self.warn(f"seccomp: the compiled filter isn't kept: {error.message}")
         except OSError as error:
-            self.warn(f"seccomp: {self.directory}: {error.strerror}")
+            self.warn(f"seccomp: {self.directory}: {cause_of(error)}")
         finally:
             posix.close(directory)
 
@@ -120,7 +120,7 @@ class Cache:
             )
         except OSError as error:
             if create or not isinstance(error, FileNotFoundError):
-                self.warn(f"seccomp: the cache {self.directory} isn't used: {error.strerror}")
+                self.warn(f"seccomp: the cache {self.directory} isn't used: {cause_of(error)}")
             return -1
         if _private(posix.fstat(descriptor)):
             return descriptor

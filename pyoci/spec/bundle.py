@@ -7,7 +7,7 @@ schemas/, and `rules`). Whatever is needed to explain a mistake is imported only
 import errno
 import posix
 
-from pyoci.errors import ConfigError, Error
+from pyoci.errors import ConfigError, Error, cause_of
 from pyoci.jsontext import parse
 from pyoci.paths import absolute, is_directory
 
@@ -58,7 +58,7 @@ def load(bundle_path: str, config_path: "str | None" = None) -> Bundle:
     try:
         path = absolute(bundle_path)
     except OSError as error:
-        raise Error(f'the bundle "{bundle_path}": no working directory ({error.strerror})') from None
+        raise Error(f'the bundle "{bundle_path}": no working directory ({cause_of(error)})') from None
     name = config_path or "config.json"
     file = name if name.startswith("/") else f"{path}/{name}"
     try:

@@ -3,7 +3,7 @@
 import os
 
 from pyoci import SPEC_VERSION
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def write_default(directory: str, *, rootless: bool = False) -> None:
     except FileExistsError:
         raise Error(f'"{path}" exists already', hint="remove it first") from None
     except OSError as error:
-        raise Error(f'"{path}" can\'t be written: {error.strerror}') from None
+        raise Error(f'"{path}" can\'t be written: {cause_of(error)}') from None
 
 
 def _process() -> "dict[str, Any]":

@@ -5,6 +5,11 @@ RUNTIME=/usr/bin/crun or RUNTIME=/usr/bin/runc runs a peer in its place, to prov
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from conformance import fixtures
@@ -41,3 +46,19 @@ def pyoci(runtime: Runtime) -> Runtime:  # noqa: F811
 def shared_pyoci(shared_runtime: Runtime) -> Runtime:  # noqa: F811
     """The same for a module whose tests all look at one container."""
     return shared_runtime
+
+
+@pytest.fixture(scope="session")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library for `suffering`."""
+    if shutil.which("cc") is None:
+        pytest.skip("the host has no C compiler")
+    library = tmp_path_factory.mktemp("faults") / "faults.so"
+    source = Path(__file__).with_name("faults.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-Wall", "-o", library, source], check=True)
+    return library
+
+
+def suffering(library: Path, fault: str) -> dict[str, str]:
+    """The environment of a command to which something happens that faults.c knows."""
+    return {**os.environ, "LD_PRELOAD": str(library), "FAULT": fault}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,23 +16,9 @@ from conformance.bundles import mounts, namespaces
 from conformance.namespace_holders import holder
 from conformance.runtime import Runtime, new_id
 
-from .conftest import MakeBundle
+from .conftest import MakeBundle, suffering
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("cc") is None:
-        pytest.skip("the host has no C compiler")
-    library = tmp_path_factory.mktemp("faults") / "faults.so"
-    source = Path(__file__).with_name("faults.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-Wall", "-o", library, source], check=True)
-    return library
-
-
-def suffering(library: Path, fault: str) -> dict[str, str]:
-    return {**os.environ, "LD_PRELOAD": str(library), "FAULT": fault}
 
 
 def test_a_command_that_can_not_leave_a_pid_namespace_ends(

@@ -20,7 +20,9 @@ ALWAYS = """
     pyoci.quick_import fcntl gc
 """
 STATUS = "pyoci.container.status pyoci.container.conversation pyoci.container.identity _socket _struct"
-REMOVE = "pyoci.container.delete pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.tree select errno"
+REMOVE = """
+    pyoci.container.delete pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.ownership pyoci.cgroups.tree select errno
+"""
 COMPILE = """
     pyoci.annotations
     pyoci.plan pyoci.plan.capabilities pyoci.plan.cgroup_mounts pyoci.plan.compile pyoci.plan.devices
@@ -30,7 +32,7 @@ COMPILE = """
 CREATE = """
     pyoci.container.create pyoci.container.request pyoci.container.init
     pyoci.container.conversation pyoci.container.identity pyoci.host pyoci.shim pyoci._shim
-    _cffi_backend errno _socket _struct pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.tree
+    _cffi_backend errno _socket _struct pyoci.cgroups pyoci.cgroups.layout pyoci.cgroups.ownership pyoci.cgroups.tree
     pyoci.spec pyoci.spec._validator pyoci.spec.bundle pyoci.spec.formats pyoci.spec.rules
 """
 LIMITS = " pyoci.cgroups.limits pyoci.cgroups.devices " + (

@@ -106,3 +106,53 @@ def test_a_bad_file_is_told(
 
 def test_it_is_add_or_remove(pyoci: Runtime, sleeper: Path, tmp_path: Path) -> None:
     assert "neither add nor remove" in pyoci.fails("mounts", "move", "x", written(tmp_path / "more"))
+
+
+def table(pid: int) -> list[str]:
+    """A process's mounts, with their numbers and all their options."""
+    return Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+
+
+WELL = [
+    {"destination": "/new/deep/tmpfs", "type": "tmpfs", "source": "tmpfs"},
+    {"destination": "/dev/shm", "type": "tmpfs", "source": "tmpfs"},
+    {"destination": "/dev/shm", "options": ["remount", "bind", "ro", "noexec", "noatime"]},
+    {"destination": "/proc", "options": ["remount", "bind", "ro", "nosuid"]},
+    {"destination": "/new/file", "source": "/etc/passwd", "options": ["bind", "ro"]},
+    {"destination": "/new/etc", "source": "/etc", "options": ["rbind", "rshared", "rslave"]},
+]
+ILL: dict[str, dict[str, Any]] = {
+    "an option of the filesystem's": {"destination": "/ill/a/b", "type": "tmpfs", "options": ["size=much"]},
+    "no such filesystem": {"destination": "/ill/a/b", "type": "nosuch"},
+    "a source that isn't there": {"destination": "/ill/a", "source": "/no/such", "options": ["bind"]},
+    "a file on a directory": {"destination": "/new", "source": "/etc/passwd", "options": ["bind"]},
+    "a change of what is no mount": {"destination": "/new", "options": ["remount", "bind", "ro"]},
+    "a second propagation of what is no mount": {"destination": "/tmp", "options": ["remount", "private"]},
+}
+
+
+@pytest.mark.parametrize("user", [False, True])
+@pytest.mark.parametrize("why", ILL)
+def test_after_a_failure_everything_is_as_it_was(
+    pyoci: Runtime, reachable: MakeBundle, tmp_path: Path, why: str, user: bool
+) -> None:
+    """What was mounted, mounted over, changed and made, and also what the failing entry has done so far."""
+    linux: dict[str, Any] = {}
+    if user:
+        linux = {
+            "namespaces": [*namespaces(), {"type": "user"}],
+            "uidMappings": MAPPINGS,
+            "gidMappings": MAPPINGS,
+        }
+    here = reachable(process={"args": ["sleep", "1000"]}, root={"readonly": False}, linux=linux)
+    if user:
+        os.chown(here / "rootfs", 100000, 100000)
+    container = pyoci.launch(here)
+    pid = pyoci.pid(container)
+    before, files = table(pid), sorted((here / "rootfs").rglob("*"))
+    file = written(tmp_path / "more", *WELL, ILL[why])
+    error = pyoci.fails("mounts", "add", container, file)
+    assert f"/mounts/{len(WELL)}" in error
+    assert table(pid) == before
+    assert sorted((here / "rootfs").rglob("*")) == files
+    assert pyoci.state(container)["status"] == "running"

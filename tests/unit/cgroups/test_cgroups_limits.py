@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pyoci.cgroups import refusal, tree, v1, v2
 from pyoci.cgroups.layout import Layout
+from pyoci.cgroups.ownership import TakenError
 from pyoci.errors import ConfigError, Error
 
 
@@ -389,7 +390,7 @@ def test_a_parent_that_a_delete_takes_away_meanwhile_is_made_again(v2_tree: Path
 def test_a_directory_that_somebody_else_makes_meanwhile_is_not_ours(v2_tree: Path) -> None:
     cgroups = tree.open_for(Layout("v2", [], str(v2_tree)), "/web")
     (v2_tree / "web").mkdir()
-    with pytest.raises(tree.TakenError, match="somebody else"):
+    with pytest.raises(TakenError, match="somebody else"):
         cgroups.create()
     cgroups.kill()
     cgroups.remove()
@@ -403,12 +404,12 @@ def test_of_two_who_found_it_empty_only_one_has_it(v2_tree: Path) -> None:
     (v2_tree / "web/cgroup.freeze").write_text("0\n")
     first, second = (tree.open_for(Layout("v2", [], str(v2_tree)), "/web") for _ in range(2))
     first.create()
-    with pytest.raises(tree.TakenError):
+    with pytest.raises(TakenError):
         second.create()
     first.close()
     (v2_tree / "web/cgroup.procs").write_text("5")
     third = tree.Cgroups("v2", "/web", [tree.Group(str(v2_tree), ("unified",), f"{v2_tree}/web", True, [])])
-    with pytest.raises(tree.TakenError, match="not empty"):
+    with pytest.raises(TakenError, match="not empty"):
         third.create()
 
 

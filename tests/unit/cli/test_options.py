@@ -480,4 +480,5 @@ def test_parsing_and_logging_load_no_heavy_module(modules: str) -> None:
         "pyoci.cli.parser",
         "pyoci.log",
         "pyoci.errors",
+        "pyoci.files",
     }

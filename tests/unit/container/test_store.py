@@ -161,14 +161,14 @@ def test_an_id_that_is_deleted_and_reserved_by_another_is_the_others(
     def taken() -> None:
         deleted(tmp_path)
         other = reserve(str(tmp_path), "c1")
-        other.state = {"pid": 7}
+        other.state = {"pid": 7, "start_time": 1}
         other.save()
         other.close()
 
     after_making(monkeypatch, taken)
     with pytest.raises(Error, match='container "c1" already exists'):
         reserve(str(tmp_path), "c1")
-    assert find(str(tmp_path), "c1").state == {"pid": 7}
+    assert find(str(tmp_path), "c1").state["pid"] == 7
 
 
 def test_an_id_that_another_holds_is_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +228,7 @@ def test_an_unknown_id_does_not_exist(tmp_path: Path) -> None:
 
 def test_what_was_saved_is_found(tmp_path: Path) -> None:
     entry = reserve(str(tmp_path), "c1")
-    entry.state = {"pid": 7, "annotations": {"ä": "\n"}, "cgroups": ["/x"]}
+    entry.state = {"pid": 7, "start_time": 1, "annotations": {"ä": "\n"}, "cgroups": {"path": "/x"}}
     entry.save()
     assert find(str(tmp_path), "c1").state == entry.state
     assert stat.S_IMODE((tmp_path / "c1/state.json").stat().st_mode) == 0o600
