@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,44 @@ def test_the_callers_choice_of_cpus_does_not_come_along(pyoci: Runtime, sleeper:
     finally:
         os.sched_setaffinity(0, everything)
     assert said.split()[1] == host.status(os.getpid())["Cpus_allowed"]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2])
+@pytest.mark.parametrize("own_pids", [True, False], ids=["own pids", "the host's pids"])
+def test_a_container_that_is_at_its_limit_of_processes_can_be_joined(
+    pyoci: Runtime, bundle: MakeBundle, limit: int, own_pids: bool
+) -> None:
+    kinds = ["mount", "ipc", "uts", "network", "cgroup"] + ["pid"] * own_pids
+    linux = {
+        "resources": {"pids": {"limit": limit}},
+        "namespaces": [{"type": kind} for kind in kinds],
+    }
+    container = pyoci.launch(bundle(process={"args": ["sleep", "1000"]}, linux=linux))
+    cgroup = host.cgroup_of(pyoci.pid(container), "pids")
+    for _ in range(3):
+        assert pyoci("exec", container, "echo", "x").stdout == "x\n"
+    assert (cgroup / "pids.events").read_text() == "max 0\n"
+    done = pyoci.attempt("exec", container, "sh", "-c", "echo before; (true); echo after")
+    assert (done.stdout, "fork" in done.stderr) == ("before\n", True)
+
+
+def test_with_room_for_one_more_process_nothing_of_ours_is_counted(
+    pyoci: Runtime, bundle: MakeBundle
+) -> None:
+    linux = {"resources": {"pids": {"limit": 2}}}
+    container = pyoci.launch(bundle(process={"args": ["sleep", "1000"]}, linux=linux))
+    cgroup = host.cgroup_of(pyoci.pid(container), "pids")
+    pyoci("exec", "--detach", container, "sleep", "1001")
+    listed = json.loads(pyoci("ps", "-f", "json", container).stdout)
+    (other,) = set(listed) - {pyoci.pid(container)}
+    try:
+        assert host.cgroup_of(other, "pids") == cgroup
+        assert (cgroup / "pids.current").read_text() == "2\n"
+        assert (cgroup / "pids.events").read_text() == "max 0\n"
+        assert (
+            Path(f"/proc/{other}/cgroup").read_text()
+            == Path(f"/proc/{pyoci.pid(container)}/cgroup").read_text()
+        )
+    finally:
+        os.kill(other, signal.SIGKILL)
+        os.waitpid(other, 0)
