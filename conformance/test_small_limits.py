@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from . import host
+from .agents import agent
 from .fixtures import MakeBundle
 from .runtime import Runtime, new_id
 
@@ -72,6 +73,18 @@ def test_small_limits_leave_room_for_a_filter_and_a_path(runtime: Runtime, bundl
         process = {"args": ["echo", "it works"], "rlimits": limits(), "noNewPrivileges": no_new_privileges}
         here = bundle(process=process, linux={"seccomp": ALLOW})
         assert said(runtime, here) == "it works\n"
+
+
+@pytest.mark.shows("process.rlimits")
+@pytest.mark.peers_differ(crun="fails with them", runc="fails with them")
+def test_small_limits_leave_room_for_a_listener(runtime: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}
+    profile = ALLOW | {"listenerPath": str(tmp_path / "agent"), "syscalls": [rule]}
+    process = {"args": ["mkdir", "/tmp/new"], "rlimits": limits()}
+    here = bundle(process=process, linux={"seccomp": profile}, root={"readonly": False})
+    with agent(tmp_path / "agent", lambda number: None) as answering:
+        assert said(runtime, here) == ""
+    assert answering.calls
 
 
 @pytest.mark.shows("process.rlimits")

@@ -55,7 +55,7 @@ static int not_found(struct init *init, int error)
 		call = "execve relative";
 		place = getcwd(candidate, sizeof(candidate)) ? candidate : "?";
 	}
-	snprintf(subject, sizeof(subject), "%s\n%s", name, place);
+	snprintf(subject, sizeof(subject), "%.1000s\n%.500s", name, place);
 	errno = error;
 	return step_failed(init, call, subject);
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,13 @@ from conformance.terminals import read_until
 
 from .conftest import MakeBundle
 
+SMALL = {
+    "RLIMIT_NOFILE": 4,
+    "RLIMIT_NPROC": 0,
+    "RLIMIT_STACK": 32 << 10,
+    "RLIMIT_FSIZE": 0,
+    "RLIMIT_AS": 8 << 20,
+}
 PASSWD = "root:x:0:0::/root:/bin/sh\nuser:x:7:7::/home/user:/bin/sh\n"
 
 
@@ -136,6 +144,26 @@ def test_what_is_too_long_is_named(pyoci: Runtime, sleeper: Path, tmp_path: Path
     file = written(tmp_path / "process.json", env=["A=b", "LONG=" + "x" * 140_000], args=["/bin/true"])
     error = pyoci.fails("exec", "--process", file, container)
     assert "/env/1: " in error and 'the variable "LONG" has 140005 bytes' in error
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_small_limits_are_its_programs_alone(
+    pyoci: Runtime, sleeper: Path, tmp_path: Path, user: int
+) -> None:
+    limits = [{"type": name, "soft": value, "hard": value} for name, value in SMALL.items()]
+    identity = {"uid": user, "gid": user, "additionalGids": list(range(100, 1100))}
+    file = written(
+        tmp_path / "process.json", args=["/bin/cat", "/proc/self/limits"], rlimits=limits, user=identity
+    )
+    container = pyoci.launch(sleeper)
+    reader, writer = os.pipe()
+    process = pyoci.popen("exec", "--process", file, container, stdout=writer, stderr=writer)
+    os.close(writer)
+    with os.fdopen(reader) as output:
+        shown = output.read()
+    assert process.wait(20) == 0, shown
+    assert re.search(r"^Max open files +4 +4 ", shown, re.MULTILINE)
+    assert re.search(r"^Max processes +0 +0 ", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["", ".", "no-such"])
