@@ -38,7 +38,7 @@ struct level {
 	char *names; /* each with its NUL */
 };
 
-enum { BUCKETS = 1 << 14 };
+enum { BUCKETS = 1 << 14, SMALL_LIST = 4096 };
 
 /* However deep the tree and however many its links, few descriptors are open: the two of the directory at hand, the top's, and
  * that of the link found last. */
@@ -62,8 +62,11 @@ static void close_quietly(int fd)
 static int copy_xattrs(int from, int to)
 {
 	static char names[XATTR_LIST_MAX], value[XATTR_SIZE_MAX];
-	ssize_t length = flistxattr(from, names, sizeof(names));
+	ssize_t length = flistxattr(from, names, SMALL_LIST);
 
+	/* The kernel allocates what it is asked for, for each file. */
+	if (length < 0 && errno == ERANGE)
+		length = flistxattr(from, names, sizeof(names));
 	for (char *name = names; length > 0 && name < names + length; name += strlen(name) + 1) {
 		ssize_t size = fgetxattr(from, name, value, sizeof(value));
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyoci.trace import Trace
 
 # Flags that say what --process says too.
-OF_PROCESS = (*("cwd", "env", "user", "additional-gids", "cap", "no-new-privs", "process-label", "apparmor"),)
+OF_PROCESS = ("cwd", "env", "user", "additional-gids", "cap", "no-new-privs", "process-label", "apparmor")
 
 
 def run(

@@ -217,8 +217,9 @@ class Birth:
             conversation.go_ahead(self.init.conversation)
         if self.resctrl:
             self.resctrl.join(self.init.pid)
-        if self.groups.groups and not self.groups.joins_late:
-            self.groups.apply(_pids(resources))
+        last = _pids(resources)
+        if last and self.groups.groups and not self.groups.joins_late:
+            self.groups.apply(last)
         # Only now: the device nodes are made, which the rules may forbid. A user without root can neither load a filter
         # nor make a device.
         if self.groups.groups and not (self.context.host.rootless and host.is_rootless()):
