@@ -91,7 +91,7 @@ class Init:
         try:
             written = posix.write(fd, data)
         except OSError as error:
-            raise Error(f"can't write the plan: {error.strerror}") from None
+            raise Error(f"can't write the plan: {cause_of(error)}") from None
         if written < len(data):
             raise Error(f"can't write the plan of {len(data)} bytes: RLIMIT_FSIZE is too low")
         return fd
