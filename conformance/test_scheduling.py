@@ -186,6 +186,13 @@ def test_the_io_priority_is_the_configs(
     assert system_call("ioprio_get", 1, pid) == number << 13 | priority
 
 
+@pytest.mark.shows("process.ioPriority")
+@new_property
+def test_an_io_priority_without_a_priority_is_0(runtime: Runtime, bundle: MakeBundle) -> None:
+    process = SLEEP | {"ioPriority": {"class": "IOPRIO_CLASS_BE"}}
+    assert system_call("ioprio_get", 1, runtime.pid(runtime.launch(bundle(process=process)))) == 2 << 13
+
+
 @pytest.mark.refuses("process.ioPriority")
 @pytest.mark.parametrize(
     "value",

@@ -6,7 +6,18 @@ from pathlib import Path
 import cffi
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ["spawn.c", "seal.c", "hook.c", "plan.c", "bpf.c", "signals.c", "trees.c", "netlink.c", "visit.c"]
+SOURCES = [
+    "spawn.c",
+    "seal.c",
+    "hook.c",
+    "plan.c",
+    "bpf.c",
+    "signals.c",
+    "caller.c",
+    "trees.c",
+    "netlink.c",
+    "visit.c",
+]
 C_FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", f"-I{HERE}"]
 
 DECLARATIONS = """
@@ -24,6 +35,8 @@ struct spawn_request {
 int spawn_init(const struct spawn_request *request, int *pid, int *pidfd, const char **call);
 
 int become_subreaper(void);
+
+void caller_note(int callers_umask);
 
 int seal_program(const char *path);
 
@@ -59,6 +72,7 @@ int bpf_attached_device_filter(int cgroup);
 PREAMBLE = """
 #include "bpf.h"
 #include "hook.h"
+#include "caller.h"
 #include "netlink.h"
 #include "plan.h"
 #include "seal.h"

@@ -1,4 +1,5 @@
 #include "hook.h"
+#include "caller.h"
 #include "signals.h"
 #include "syscalls.h"
 
@@ -46,6 +47,7 @@ static void become_hook(const char *path, char *const argv[], char *const envp[]
 	reset_signals();
 	if (dup2(input, 0) == 0 && dup2(output, 1) == 1 && dup2(output, 2) == 2) {
 		sys_close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+		caller_become();
 		execve(path, argv, envp);
 	}
 	error = errno;

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,15 +40,11 @@ int step_run_hook(struct init *init, const struct step *step)
 	char **argv = list_to_argv(&step->args[1].v), **env = list_to_argv(&step->args[2].v);
 	char *state = state_with_pid(step->args[4].s, step->args[5].s);
 	struct hook_result result;
-	mode_t own;
 	int outcome;
 
 	if (argv == NULL || env == NULL || state == NULL)
 		return step_failed(init, "malloc", "the hook");
-	/* Ours is 0, for what we make has exactly the mode that is asked for; a hook's files would be everybody's. */
-	own = umask(init->umask);
 	outcome = hook_run(step->args[0].s, argv, env, step->args[3].u, state, strlen(state), &result);
-	umask(own);
 	free(argv);
 	free(env);
 	free(state);

@@ -1,4 +1,5 @@
 #include "init.h"
+#include "caller.h"
 #include "signals.h"
 #include "syscalls.h"
 #include "undo.h"
@@ -68,7 +69,7 @@ static bool open_plan(struct init *init)
 
 int main(int argc, char **argv)
 {
-	struct init init = { .root = -1, .host_proc = -1, .labels = { -1, -1 }, .kept = { -1, -1 }, .proc = -1, .empty = -1 };
+	struct init init = { .root = -1, .host_proc = -1, .labels = { -1, -1 }, .kept = { -1, -1 }, .proc = -1, .empty = -1, .umask = 022 };
 	struct step step = { .origin = "", .number = UINT32_MAX };
 
 	if (argc < 2 || (init.base = atoi(argv[1])) < 3)
@@ -81,7 +82,7 @@ int main(int argc, char **argv)
 	if (host_is_gone(&init))
 		return 125;
 	setsid();
-	init.umask = umask(0);
+	caller_note((int)umask(0));
 
 	if (!open_plan(&init)) {
 		errno = EBADMSG;

@@ -47,8 +47,11 @@ struct init {
 	int kept[2];	    /* what was mounted on /proc and on /sys (enum kept), -1 before that */
 	int proc;	    /* a procfs of our own, attached nowhere; -1 before it is needed */
 	int empty;	    /* an empty read-only directory, mounted over masked directories; -1 before the first */
-	mode_t umask;	    /* the program's: its own, or the caller's */
-	bool umask_taken;
+	mode_t umask;	    /* the program's */
+	bool like_program;
+	char *home;	    /* "HOME=...", or null if the program's environment has one */
+	char **argv, **env; /* the program's */
+	const char *path;   /* where it is looked for */
 	bool directory_changed;
 	struct trace_record *trace, *trace_end; /* where steps are noted, null if they aren't: trace.c */
 	size_t traced;
@@ -94,8 +97,8 @@ int open_own_file(struct init *init, const char *path, int flags);
 int reopen(struct init *init, int fd, int flags);
 int keep_death_signal(struct init *init);
 
-/* process.c: from here on the umask is the program's. Nothing of ours may be made afterwards. */
-void take_umask(struct init *init);
+/* process.c: from here on the umask and the limits are the program's. What is made or opened afterwards may fail. -1 and errno. */
+int become_like_program(struct init *init);
 
 /* namespaces.c: a procfs that nobody has mounted anything on, -1 and errno. */
 int private_proc(struct init *init);

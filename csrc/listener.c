@@ -21,12 +21,17 @@ struct handover {
 static void *hand_over(void *argument)
 {
 	struct handover *handover = argument;
-	int listener;
+	int listener, error;
 
 	while ((listener = atomic_load(&handover->listener)) == NOT_YET)
 		usleep(50);
-	if (listener != FAILED)
-		atomic_store(&handover->error, send_descriptor(handover->init, handover->step, MESSAGE_LISTENER, listener) ? errno : 0);
+	if (listener == FAILED)
+		return NULL;
+	/* The limits, too, which have to leave room for the listener and may be forbidden by the filter. */
+	error = send_descriptor(handover->init, handover->step, MESSAGE_LISTENER, listener) ? errno : 0;
+	if (error == 0 && become_like_program(handover->init) != 0)
+		error = errno;
+	atomic_store(&handover->error, error);
 	return NULL;
 }
 

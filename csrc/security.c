@@ -83,9 +83,11 @@ int step_load_seccomp(struct init *init, const struct step *step)
 	if (program.filter == NULL)
 		return step_failed(init, "malloc", "the program");
 	memcpy(program.filter, bytes->data, bytes->length);
-	take_umask(init); /* the filter may forbid it */
 	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
 		return load_with_listener(init, step, &program, flags);
+	/* The filter may forbid it later. */
+	if (become_like_program(init) != 0)
+		return step_failed(init, "setrlimit", "");
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) != 0)
 		return step_failed(init, "seccomp", "the program");
 	return 0;

@@ -1,5 +1,6 @@
 #include "spawn.h"
 #include "init.h"
+#include "caller.h"
 #include "syscalls.h"
 #include "visit.h"
 
@@ -129,6 +130,8 @@ static int child_main(void *argument)
 	program = fcntl(request->program, F_DUPFD_CLOEXEC, request->first_descriptor + 2 * (int)request->slot_count + 1);
 	if (program < 0 || arrange_descriptors(request) != 0)
 		return child_failed(child, "fcntl");
+	if (caller_become() != 0)
+		return child_failed(child, "setrlimit");
 	sys_execveat(program, "", argv, envp, AT_EMPTY_PATH);
 	return child_failed(child, "execveat");
 }

@@ -11,10 +11,13 @@ def main(argv: "list[str]") -> int:
         argv: without the program's name.
     """
     _fill_closed_descriptors()
+    from pyoci import paths
     from pyoci.cli import parser
     from pyoci.errors import Error, cause_of
     from pyoci.log import Log
 
+    # What we make has its own modes, whatever the caller's umask is.
+    paths.callers_umask = posix.umask(0o022)
     invocation = parser.Invocation()
     log = Log()
     try:

@@ -8,6 +8,8 @@ import posix
 
 # ENOENT, ESRCH, ENODEV; the errno module isn't on every command's way.
 GONE = (2, 3, 19)
+# Before the commands set one of their own, see pyoci/__main__.py; -1: they haven't.
+callers_umask = -1
 
 
 class GoneError(FileNotFoundError):

@@ -5,7 +5,7 @@ Imported only by commands that start a process; the extension module costs a mil
 
 import posix
 
-from pyoci import _shim
+from pyoci import _shim, paths
 from pyoci.errors import Error
 from pyoci.paths import encode
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 _ffi: "Any" = _shim.ffi
 _lib: "Any" = _shim.lib
+# Who starts a process needs more than the caller may allow; what is started gets the caller's limits and umask again. A Python
+# program that uses us keeps its own.
+if paths.callers_umask >= 0:
+    _lib.caller_note(paths.callers_umask)
 
 
 def checksum(data: bytes) -> int:

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from pyoci.trace import Trace
 
 # Flags that say what --process says too.
-OF_PROCESS = (
-    *("tty", "cwd", "env", "user", "additional-gids", "cap", "no-new-privs", "process-label", "apparmor"),
-)
+OF_PROCESS = ("cwd", "env", "user", "additional-gids", "cap", "no-new-privs", "process-label", "apparmor")
 
 
 def run(
@@ -67,10 +65,11 @@ def _process(entry: "Entry", flags: "dict[str, Any]", words: "list[str]") -> "di
             raise Error("exec needs a program to run, or --process")
         return exec_process.from_flags(entry, flags, words)
     process = exec_process.from_file(flags["process"])
-    # conmon gives --tty with a process that says the same.
-    both = [name for name in OF_PROCESS if flags[name] and not (name == "tty" and process.get("terminal"))]
+    both = [name for name in OF_PROCESS if flags[name]]
     if both:
         raise Error(f"exec: --{both[0]} can't be given together with --process, which says that")
+    if flags["tty"]:
+        process["terminal"] = True
     if words:
         process["args"] = words
     return process

@@ -133,7 +133,7 @@ class Birth:
             self.resctrl.create()
         resources = self.context.linux.get("resources") or {}
         if self.groups.groups and not self.groups.joins_late:
-            self.groups.apply(resources)
+            self.groups.apply(_without_pids(resources))
             self._delegate()
         self._spawn()
         if not any(step.name == "fork" for step in self.plan.steps):
@@ -218,6 +218,9 @@ class Birth:
             conversation.go_ahead(self.init.conversation)
         if self.resctrl:
             self.resctrl.join(self.init.pid)
+        last = _pids(resources)
+        if last and self.groups.groups and not self.groups.joins_late:
+            self.groups.apply(last)
         # Only now: the device nodes are made, which the rules may forbid. A user without root can neither load a filter
         # nor make a device.
         if self.groups.groups and not (self.context.host.rootless and host.is_rootless()):
@@ -346,6 +349,22 @@ class Birth:
         for made in (self.trees, self.net_devices, self.init, self.groups):
             if made is not None:
                 made.close()
+
+
+def _pids(resources: "dict[str, Any]") -> "dict[str, Any]":
+    """How many processes there may be. That is set last: what we start in the container to make it isn't the program's."""
+    maximum = (resources.get("unified") or {}).get("pids.max")
+    found: "dict[str, Any]" = {} if maximum is None else {"unified": {"pids.max": maximum}}
+    if "pids" in resources:
+        found["pids"] = resources["pids"]
+    return found
+
+
+def _without_pids(resources: "dict[str, Any]") -> "dict[str, Any]":
+    rest = {name: value for name, value in resources.items() if name != "pids"}
+    if "unified" in rest:
+        rest["unified"] = {file: value for file, value in rest["unified"].items() if file != "pids.max"}
+    return rest
 
 
 def _problem(pointer: str, message: str) -> ConfigError:

@@ -22,7 +22,7 @@ def owner(context: "Compilation") -> "int | None":
         return None
     if not any(map(_shows_cgroups_writable, context.config.get("mounts") or ())):
         return None
-    uid: int = context.process["user"]["uid"]
+    uid: int = context.user["uid"]
     if "user" not in namespaces:
         return uid
     for mapping in context.linux.get("uidMappings") or ():

@@ -1,6 +1,7 @@
 """`exec`: another process in a container that exists."""
 
 import posix
+from errno import EAGAIN
 
 from pyoci import files, host, shim
 from pyoci.cgroups import tree
@@ -81,17 +82,28 @@ def execute(entry: "Entry", request: Request) -> int:
     """
     _check(entry, request)
     with while_alive(entry, "exec in"):
-        joining = Joining(entry, request)
         try:
-            try:
-                joining.run()
-            except ConfigError as error:
-                raise _about_process(error, request.name) from None
-        except BaseException:
-            joining.undo()
-            raise
-        finally:
-            joining.close()
+            return _join(entry, request, moved=False)
+        except FullError:
+            return _join(entry, request, moved=True)
+
+
+class FullError(Error):
+    """The container has as many processes as it may have."""
+
+
+def _join(entry: "Entry", request: Request, *, moved: bool) -> int:
+    joining = Joining(entry, request, moved=moved)
+    try:
+        try:
+            joining.run()
+        except ConfigError as error:
+            raise _about_process(error, request.name) from None
+    except BaseException:
+        joining.undo()
+        raise
+    finally:
+        joining.close()
     return joining.init.pid
 
 
@@ -120,9 +132,14 @@ def _about_process(error: ConfigError, name: str) -> ConfigError:
 
 
 class Joining:
-    """A process on its way into a container."""
+    """A process on its way into a container.
 
-    def __init__(self, entry: "Entry", request: Request) -> None:
+    Attributes:
+        moved: to the cgroup that counts processes we move it, which no limit keeps us from. That takes some 10 ms, so otherwise
+            it gets there by its birth; but for that there has to be room, also for the one who gives birth.
+    """
+
+    def __init__(self, entry: "Entry", request: Request, *, moved: bool = False) -> None:
         self.entry = entry
         self.request = request
         self.target: int = entry.state["pid"]
@@ -131,6 +148,8 @@ class Joining:
         self.config = _config_with(entry, request.process)
         self.groups = tree.from_record(entry.state["cgroups"])
         facts = host.read()
+        self.counting = self._counting_directory()
+        self.moved = moved or not _has_room(self.counting)
         entered = _differing_namespaces(self.target)
         self.context = self._compilation(facts)
         self.plan: "Plan" = compile_exec(self.context, entered)
@@ -150,7 +169,11 @@ class Joining:
             facts,
             bundle=self.entry.state["bundle"],
             container_id=self.entry.id,
-            cgroup_files=[f"{path}/tasks" for group, path in directories if group is not self.groups.unified],
+            cgroup_files=[
+                f"{path}/tasks"
+                for group, path in directories
+                if group is not self.groups.unified and not (self.moved and path == self.counting)
+            ],
             seccomp=seccomp,
             preserved=self.request.preserve_fds,
             new_keyring=self.request.new_keyring,
@@ -173,6 +196,11 @@ class Joining:
             raise Error(f'--cgroup: the container has no cgroup of a controller "{name}"')
         return found
 
+    def _counting_directory(self) -> "str | None":
+        """The cgroup in which the process is counted, the pids controller's."""
+        counting = self.groups.directory("pids")
+        return next((path for group, path in self._cgroup_directories() if group.path == counting), None)
+
     def run(self) -> None:
         """Start the init, and talk to it until the program has taken its place."""
         for warning in self.plan.warnings:
@@ -194,14 +222,19 @@ class Joining:
         if not is_alive(self.target, self.entry.state["start_time"]):
             raise not_running("exec in", self.entry.id, NO_SUCH_PROCESS)
         try:
-            self._start(made)
+            self._start(self.init.prepare(made, open_tasks))
         except shim.SpawnError as error:
+            if error.errno == EAGAIN and not self.moved:
+                raise FullError("the container has as many processes as it may have") from None
             reason = f"{cause_of(error).lower()} ({error.call})"
             raise Error(f"can't start a process in the container: {reason}") from None
+        if self.moved and not any(step.name == "fork" for step in self.plan.steps):
+            self._move()
 
-    def _start(self, made: "dict[str, int]") -> None:
-        slots = self.init.prepare(made, open_tasks)
+    def _start(self, slots: "list[int]") -> None:
         paths = [path for group, path in self._cgroup_directories() if group is self.groups.unified]
+        if self.moved and paths == [self.counting]:
+            paths = []
         if not paths:
             self.init.start(slots)
             return
@@ -213,6 +246,18 @@ class Joining:
                 raise
             # A container that has divided its cgroup has no process in it itself: go where its first process is.
             self.init.start(slots, cgroup=self._open(own))
+
+    def _move(self) -> None:
+        if self.counting is None:
+            return
+        path = f"{self.counting}/cgroup.procs"
+        try:
+            tree.put(path, str(self.init.pid))
+        except OSError as error:
+            own = _own_cgroup(self.target, self.groups)
+            if error.errno not in (16, 95) or own is None or self.request.cgroups:  # EBUSY, EOPNOTSUPP
+                raise Error(f"{path}: {cause_of(error)}") from None
+            tree.put(f"{own}/cgroup.procs", str(self.init.pid))
 
     def _open(self, path: str) -> int:
         return self._keep(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC))
@@ -233,6 +278,8 @@ class Joining:
                 raise self._failed(message)
             if message.kind == conversation.BORN:
                 self.init.follow(message.value)
+                if self.moved:
+                    self._move()
             elif message.kind == conversation.CONSOLE and self.request.console:
                 self.request.console(message.descriptor)
             elif message.kind == conversation.LISTENER:
@@ -261,6 +308,8 @@ class Joining:
 
         steps = self.plan.steps
         name = steps[message.step].name if message.step < len(steps) else "spawn"
+        if name == "fork" and message.error == EAGAIN and not self.moved:
+            return FullError("the container has as many processes as it may have")
         return ConfigError([failure.problem(message, name)], hint=failure.hint(message, name))
 
     def _died(self) -> Error:
@@ -299,6 +348,15 @@ def _sub_cgroups(texts: "Sequence[str]") -> "dict[str, str]":
         for controller in controllers.split(","):
             found[controller] = "".join(f"/{part}" for part in parts)
     return found
+
+
+def _has_room(directory: "str | None") -> bool:
+    """Whether two more processes may be in a cgroup."""
+    try:
+        limit = tree.read(f"{directory}/pids.max").strip() if directory else "max"
+        return limit == "max" or int(tree.read(f"{directory}/pids.current")) + 2 <= int(limit)
+    except OSError:
+        return True
 
 
 def _own_cgroup(pid: int, groups: tree.Cgroups) -> "str | None":

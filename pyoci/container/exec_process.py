@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Process = dict[str, Any]
 
 LARGEST_ID = 2**32 - 2  # (uid_t)-1 means "unchanged"
-# --cap adds to these. Not to the inheritable set, with which any file with such a capability would raise it
-# (CVE-2022-29162), and so not to the ambient one either.
+# --cap adds to these, and to the ambient one what is inheritable. Not to the inheritable set, with which any file with such a
+# capability would raise it (CVE-2022-29162).
 SETS = ("bounding", "effective", "permitted")
 
 
@@ -49,7 +49,7 @@ def like_the_containers(entry: "Entry", args: "list[str]") -> "Process":
     """The container's process with other args, and without a terminal. Raises Error."""
     config = store.read_config(entry)
     # A container without a process of its own has no defaults.
-    process: "Process" = dict(config.get("process") or {"user": {"uid": 0, "gid": 0}, "cwd": "/"})
+    process: "Process" = dict(config.get("process") or {"cwd": "/"})
     for leftover in ("terminal", "consoleSize"):
         process.pop(leftover, None)
     process["args"] = args
@@ -63,7 +63,7 @@ def from_flags(entry: "Entry", flags: "dict[str, Any]", args: "list[str]") -> "P
         if flags[flag] is not None:
             process[name] = flags[flag]
     process["env"] = with_variables(process.get("env") or [], flags["env"])
-    process["user"] = _user(process["user"], flags["user"], flags["additional-gids"])
+    process["user"] = _user(process.get("user") or {}, flags["user"], flags["additional-gids"])
     if flags["no-new-privs"]:
         process["noNewPrivileges"] = True
     if flags["tty"]:
@@ -110,6 +110,11 @@ def _id(flag: str, text: str) -> int:
 
 def _capabilities(sets: "dict[str, list[str]]", names: "tuple[str, ...]") -> "dict[str, list[str]]":
     changed = dict(sets)
+    added = [name.upper() for name in names]
     for name in SETS:
-        changed[name] = list(dict.fromkeys([*(sets.get(name) or []), *map(str.upper, names)]))
+        changed[name] = list(dict.fromkeys([*(sets.get(name) or []), *added]))
+    inheritable = sets.get("inheritable") or ()
+    more = [name for name in added if name in inheritable]
+    if more:
+        changed["ambient"] = list(dict.fromkeys([*(sets.get("ambient") or []), *more]))
     return changed

@@ -25,12 +25,39 @@ INIT_NAME = b"pyoci-init"  # csrc/init.c
 # csrc/hooks.c
 HOOK_EXITED, HOOK_KILLED, HOOK_TIMED_OUT = 0x100, 0x200, 0x300
 
-# (call, errno): what it means, with {subject}. Words in capitals are those that engines look for (errors.py).
+# (call, errno): what it means, with {subject}, and of execve(2) with {place}, the subject's second line. Words in capitals are
+# those that engines look for (errors.py).
 MEANINGS = {
-    ("execve PATH", errno.ENOENT): f'exec: "{{subject}}": {NOT_IN_PATH}',
-    ("execve PATH", errno.EACCES): f'exec: "{{subject}}": {PERMISSION_DENIED}',
-    ("execve", errno.ENOENT): f'exec: "{{subject}}": {NO_SUCH_FILE}',
+    (
+        "execve PATH",
+        errno.ENOENT,
+    ): f'exec: "{{subject}}": {NOT_IN_PATH} of the container, which is "{{place}}"',
+    (
+        "execve PATH",
+        errno.EACCES,
+    ): f'exec: "{{subject}}": {PERMISSION_DENIED} (looked for in "{{place}}" of the container)',
+    ("execve", errno.ENOENT): f'exec: "{{subject}}": {NO_SUCH_FILE} in the container',
     ("execve", errno.EACCES): f'exec: "{{subject}}": {PERMISSION_DENIED}',
+    (
+        "execve relative",
+        errno.ENOENT,
+    ): f'exec: "{{subject}}": {NO_SUCH_FILE} in the container\'s directory "{{place}}"',
+    (
+        "execve relative",
+        errno.EACCES,
+    ): f'exec: "{{subject}}": {PERMISSION_DENIED} (in the container\'s directory "{{place}}")',
+    (
+        "execve argument",
+        errno.E2BIG,
+    ): 'the argument that begins with "{subject}" has {place} bytes, more than the kernel takes',
+    (
+        "execve variable",
+        errno.E2BIG,
+    ): 'the variable "{subject}" has {place} bytes, more than the kernel takes',
+    (
+        "execve together",
+        errno.E2BIG,
+    ): "the arguments and the environment have {place} bytes together, more than the kernel takes",
     (
         "execve",
         errno.ENOEXEC,
@@ -95,7 +122,10 @@ MEANINGS = {
     ("openat2", errno.ELOOP): '"{subject}" is or goes through a symlink, where none may be',
     ("openat2", errno.ENOTDIR): '"{subject}": a part of the path is not a directory',
 }
+# Which list has the string that is too long; the value is its place there.
+TOO_LONG = {"execve argument": "/process/args", "execve variable": "/process/env"}
 HINTS = {
+    ("execve together", errno.E2BIG): "the limit is a quarter of RLIMIT_STACK, and 6 MiB at most (execve(2))",
     (
         "sched_setattr",
         errno.EPERM,
@@ -110,7 +140,10 @@ HINTS = {
 
 def problem(message: "Message", step_name: str) -> Problem:
     """The failure with its place in config.json."""
-    return Problem(message.origin, sentence(message, step_name))
+    pointer = message.origin
+    if message.call in TOO_LONG:
+        pointer = f"{TOO_LONG[message.call]}/{message.value}"
+    return Problem(pointer, sentence(message, step_name))
 
 
 def sentence(message: "Message", step_name: str) -> str:
@@ -120,11 +153,14 @@ def sentence(message: "Message", step_name: str) -> str:
     code = errno.errorcode.get(message.error, str(message.error))
     call = message.call.split(" ")[0]
     meaning = MEANINGS.get((message.call, message.error))
+    subject, place = message.subject, ""
+    if call == "execve":
+        subject, _, place = subject.partition("\n")
     if meaning is None:
-        subject = f'"{message.subject}": ' if message.subject else ""
-        meaning = f"{subject}{posix.strerror(message.error).lower()}"
+        about = f'"{subject}": ' if subject else ""
+        meaning = f"{about}{posix.strerror(message.error).lower()}"
     else:
-        meaning = meaning.format(subject=message.subject, value=message.value)
+        meaning = meaning.format(subject=subject, place=place, value=message.value)
     return f"{meaning} ({step_name}: {call}: {code})"
 
 

@@ -87,7 +87,13 @@ class Init:
 
     def _plan_file(self) -> int:
         fd = self.keep(posix.memfd_create("plan", posix.MFD_CLOEXEC))
-        posix.write(fd, self.plan.encode(shim.checksum))
+        data = self.plan.encode(shim.checksum)
+        try:
+            written = posix.write(fd, data)
+        except OSError as error:
+            raise Error(f"can't write the plan: {cause_of(error)}") from None
+        if written < len(data):
+            raise Error(f"can't write the plan of {len(data)} bytes: RLIMIT_FSIZE is too low")
         return fd
 
     def keep(self, descriptor: int) -> int:

@@ -112,8 +112,9 @@ def _failed(entry: "Entry", message: "conversation.Message") -> Error:
     from pyoci.container import failure
 
     step = {"/process/args": "execute", "/linux/seccomp": "load-seccomp"}.get(message.origin, "run-hook")
-    problem = _located(entry, Problem(message.origin, failure.sentence(message, step)))
-    return HookError([problem]) if step == "run-hook" else ConfigError([problem])
+    problem = _located(entry, failure.problem(message, step))
+    kind = HookError if step == "run-hook" else ConfigError
+    return kind([problem], hint=failure.hint(message, step))
 
 
 def _located(entry: "Entry", problem: Problem) -> Problem:

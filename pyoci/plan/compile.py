@@ -73,6 +73,8 @@ class Compilation:
         self.inside = inside
         self.trace = trace
         self.process: "dict[str, Any] | None" = config.get("process")
+        # As everywhere else, who isn't named is root.
+        self.user: "dict[str, Any]" = {"uid": 0, "gid": 0, **((self.process or {}).get("user") or {})}
         self.linux: "dict[str, Any]" = config.get("linux") or {}
         self.namespaces = namespaces.read(config)
         path: str = config["root"]["path"]
@@ -106,6 +108,7 @@ def compile_plan(context: Compilation) -> Plan:
 
     # Still among the host's mounts: its /proc and its cgroup files are trusted.
     process.compile_oom_score(context, plan)
+    process.compile_limits(context, plan)
     _compile_cgroups(context, plan)
     namespaces.compile_entry(context, plan)
     if not context.joins_late:
@@ -131,7 +134,7 @@ def compile_plan(context: Compilation) -> Plan:
     mounts.compile_change_of_root(context, plan)
     mounts.compile_root_attributes(context, plan)
 
-    process.compile_limits(context, plan)
+    process.compile_affinity(context, plan)
     process.compile_scheduling(context, plan)
     process.open_labels(context, plan)
     sets = process.compile_identity(context, plan)

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 # csrc/init.h
 CONVERSATION = 1
-# CPU numbers of a mask that leaves the choice to the cpuset.
-ALL_CPUS = 1 << 13
 
 
 def compile_exec(context: "Compilation", entered: int) -> "Plan":
@@ -30,11 +28,11 @@ def compile_exec(context: "Compilation", entered: int) -> "Plan":
         plan.add("join-cgroup", "", plan.slot("cgroup", path), path)
     _compile_affinity(context, plan)
     process.compile_oom_score(context, plan)
+    process.compile_limits(context, plan)
     if entered:
         plan.add("enter-namespaces", "", target, entered)
     if entered & namespaces.NAMESPACES["user"][0]:
-        user = context.process["user"] if context.process else {}
-        plan.add("assume-root", "", user.get("uid", 0), user.get("gid", 0))
+        plan.add("assume-root", "", context.user["uid"], context.user["gid"])
     plan.add("enter-root", "", root)
     # From its birth in the pid namespace the container's processes see it, and may be allowed to trace it: by then it is in
     # the container's root, and holds nothing of the host's (CVE-2016-9962).
@@ -43,7 +41,6 @@ def compile_exec(context: "Compilation", entered: int) -> "Plan":
         plan.add("fork", "", 0)
     process.compile_keyring(context, plan)
     devices.compile_console(context, plan, device=False)
-    process.compile_limits(context, plan)
     process.compile_scheduling(context, plan)
     process.open_labels(context, plan)
     sets = process.compile_identity(context, plan)
@@ -56,9 +53,11 @@ def compile_exec(context: "Compilation", entered: int) -> "Plan":
 
 
 def _compile_affinity(context: "Compilation", plan: "Plan") -> None:
-    """process.execCPUAffinity.final; the caller's own CPUs are none of the container's business."""
+    """process.execCPUAffinity.final."""
+    final = ((context.process or {}).get("execCPUAffinity") or {}).get("final")
+    if not final:
+        process.compile_affinity(context, plan)
+        return
     from pyoci.plan.scheduling import node_mask
 
-    final = ((context.process or {}).get("execCPUAffinity") or {}).get("final")
-    mask = node_mask(final) if final else b"\xff" * (ALL_CPUS // 8)
-    plan.add("set-affinity", "/process/execCPUAffinity/final" if final else "", mask)
+    plan.add("set-affinity", "/process/execCPUAffinity/final", node_mask(final))

@@ -94,8 +94,7 @@ def _compile_user_entry(context: "Compilation", plan: "Plan") -> None:
             map_lines(context.linux.get("gidMappings") or ()),
         )
         plan.add("make-user-namespace", origin)
-    user = (context.process or {}).get("user") or {}
-    plan.add("assume-root", origin, user.get("uid", 0), user.get("gid", 0))
+    plan.add("assume-root", origin, context.user["uid"], context.user["gid"])
     for kind, slot in others.items():
         _compile_join(context, plan, kind, slot, 0)
     _compile_time(context, plan)

@@ -29,6 +29,15 @@ RLIMITS = {
 }
 # linux/seccomp.h
 NEW_LISTENER = 1 << 3
+# execvp(3): where a program is looked for without PATH.
+DEFAULT_PATH = "/bin:/usr/bin"
+# CPU numbers of a mask that leaves the choice to the cpuset.
+ALL_CPUS = 1 << 13
+
+
+def compile_affinity(context: "Compilation", plan: "Plan") -> None:
+    """Once the cgroups are joined: the caller's own CPUs are none of the container's business."""
+    plan.add("set-affinity", "", b"\xff" * (ALL_CPUS // 8))
 
 
 def compile_oom_score(context: "Compilation", plan: "Plan") -> None:
@@ -97,7 +106,7 @@ def compile_scheduling(context: "Compilation", plan: "Plan") -> None:
 
 
 def compile_limits(context: "Compilation", plan: "Plan") -> None:
-    """process.rlimits, while the capability to raise them is still there."""
+    """process.rlimits. Raising them takes a capability of the host's, so this is before a user namespace is entered."""
     for i, limit in enumerate((context.process or {}).get("rlimits") or ()):
         plan.add("set-rlimit", f"/process/rlimits/{i}", RLIMITS[limit["type"]], limit["soft"], limit["hard"])
 
@@ -107,11 +116,13 @@ def compile_identity(context: "Compilation", plan: "Plan") -> "capabilities.Sets
     process = context.process
     if not process:
         return capabilities.Sets()
-    user = process["user"]
+    user = context.user
     groups = user.get("additionalGids") or ()
     sets = capabilities.read(context, plan)
     plan.add("limit-bounding", "/process/capabilities/bounding", sets.bounding)
     plan.add("change-directory", "/process/cwd", process["cwd"], 1)
+    if not any(variable.startswith("HOME=") for variable in environment(context)):
+        plan.add("find-home", "", user["uid"])
     if (context.config.get("annotations") or {}).get(KEEP_GROUPS) != "1":
         packed = b"".join(gid.to_bytes(4, "little") for gid in groups)
         plan.add("set-groups", "/process/user/additionalGids", packed)
@@ -122,6 +133,9 @@ def compile_identity(context: "Compilation", plan: "Plan") -> "capabilities.Sets
     plan.add("change-directory", "/process/cwd", process["cwd"], 0)
     if process.get("noNewPrivileges"):
         plan.add("no-new-privileges", "/process/noNewPrivileges")
+    variables = environment(context)
+    path = next((each[5:] for each in variables if each.startswith("PATH=")), DEFAULT_PATH)
+    plan.add("prepare-program", "/process/args", process["args"], variables, path)
     return sets
 
 
@@ -136,6 +150,10 @@ def compile_filter(context: "Compilation", plan: "Plan", sets: "capabilities.Set
 
 def compile_program(context: "Compilation", plan: "Plan") -> None:
     """process.args and process.env: what `start` is for."""
-    process = context.process
-    if process:
-        plan.add("execute", "/process/args", process["args"], process.get("env") or [])
+    if context.process:
+        plan.add("execute", "/process/args")
+
+
+def environment(context: "Compilation") -> "list[str]":
+    """process.env, but for an empty HOME: the program gets one that says something."""
+    return [each for each in (context.process or {}).get("env") or () if each != "HOME="]

@@ -147,6 +147,7 @@ _WORDS: "dict[str, Any]" = {
         " ".join(str(int.from_bytes(data[i : i + 4], "little")) for i in range(0, len(data), 4)) or "none"
     ),
     "set-memory-policy": lambda mode, nodes: f"{mode:#x} nodes {int.from_bytes(nodes, 'little'):#x}",
+    "set-affinity": lambda mask: f"{int.from_bytes(mask, 'little'):#x}" if mask.strip(b"\xff") else "all",
     "set-umask": lambda mask: f"{mask:04o}",
     "set-user": lambda uid, gid: f"{uid}:{gid}",
     "load-seccomp": lambda program, flags: f"{len(program) // 8} instructions, flags {flags:#x}",

@@ -201,10 +201,8 @@ def test_the_last_error_of_the_log_is_what_the_user_is_shown(
 ) -> None:
     go_runc.fails("create", "--bundle", tmp_path, "--pid-file", tmp_path / "pid", new_id())
     first = go.last_error(log)
-    container = new_id()
     here = bundle(process={"args": ["no-such-program"]})
-    go_runc("create", "--bundle", here, "--pid-file", tmp_path / "pid", container)
-    said = go_runc.fails("start", container)
+    said = go_runc.fails("create", "--bundle", here, "--pid-file", tmp_path / "pid", new_id())
     assert go.last_error(log) != first
     assert go.last_error(log) in said
     assert [entry["level"] for entry in go.objects(log.read_text())] == ["error", "error"]

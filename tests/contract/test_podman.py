@@ -115,6 +115,18 @@ def test_however_much_is_wrong_podman_can_read_it(
 
 
 @pytest.mark.parametrize(
+    ("args", "status"), [(["no-such-program"], 127), (["/no/such"], 127), ([""], 127), (["/etc/passwd"], 126)]
+)
+@pytest.mark.peers_differ(crun="says of a file that it isn't found")
+def test_the_status_of_podman_run_comes_from_the_message_of_create(
+    podman: Runtime, bundle: MakeBundle, tmp_path: Path, args: list[str], status: int
+) -> None:
+    here = bundle(process={"args": args})
+    message = podman.fails("create", "--bundle", here, "--pid-file", tmp_path / "pidfile", new_id())
+    assert status_of_exec(message) == status
+
+
+@pytest.mark.parametrize(
     ("changes", "status"),
     [
         ({"args": ["no-such-program"]}, 127),

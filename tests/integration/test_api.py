@@ -164,7 +164,8 @@ def test_warnings_go_where_they_are_wanted(create: Create, bundle: MakeBundle) -
 def test_a_plan_is_compiled_without_making_anything(bundle: MakeBundle, pyoci: Runtime) -> None:
     plan = api.compile_plan(api.Bundle.load(str(bundle(process={"args": ["a", "b"]}))))
     assert plan.steps[-1].name == "execute"
-    assert plan.steps[-1].arguments[0] == ["a", "b"]
+    (prepared,) = [step for step in plan.steps if step.name == "prepare-program"]
+    assert prepared.arguments[0] == ["a", "b"]
     assert os.listdir(pyoci.root) == []
 
 

@@ -44,13 +44,6 @@ def test_start_reports_a_missing_interpreter(pyoci: Runtime, bundle: MakeBundle)
     assert "/no/such/interpreter" in error
 
 
-@pytest.mark.peers_differ(crun="refuses at create", runc="refuses at create")
-def test_a_missing_executable_is_starts_error_and_not_creates(pyoci: Runtime, bundle: MakeBundle) -> None:
-    container = pyoci.create(bundle(process={"args": ["/no/such/program"]}))
-    assert "/no/such/program" in pyoci.fails("start", container)
-    pyoci("delete", "--force", container)
-
-
 @pytest.mark.peers_differ(crun="says that it has started", runc="says that it has started")
 def test_start_reports_a_filter_that_kills_the_init(pyoci: Runtime, bundle: MakeBundle) -> None:
     rule = {"names": ["execve"], "action": "SCMP_ACT_KILL_PROCESS"}

@@ -72,15 +72,6 @@ def test_a_failure_of_its_own_is_255(pyoci: Runtime, sleeper: Path) -> None:
     assert pyoci.attempt("exec", "--cwd", "relative", container, "true").code == 255
 
 
-def test_tty_with_a_process_that_wants_no_terminal_is_an_error(
-    pyoci: Runtime, sleeper: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / "process.json"
-    file.write_text(json.dumps(process()))
-    error = pyoci.fails("exec", "--process", file, "--detach", "--tty", pyoci.launch(sleeper))
-    assert "--tty can't be given together with --process" in error
-
-
 def test_options_stop_at_the_id(pyoci: Runtime, sleeper: Path) -> None:
     assert printed(pyoci, pyoci.launch(sleeper), "echo", "-n", "--detach", "-x") == "--detach -x"
 

@@ -155,14 +155,21 @@ def test_a_life_by_single_commands(account: Account) -> None:
     assert account.run("delete", container).code == 0
 
 
-@pytest.mark.parametrize("signal", ["delete --force", "start"])
-def test_a_failure_leaves_nothing(account: Account, signal: str) -> None:
+@pytest.mark.parametrize("goes_away", [False, True])
+def test_a_failure_leaves_nothing(account: Account, goes_away: bool) -> None:
     container = new_id()
-    bundle = account.bundle(process={"args": ["/no/such/program" if signal == "start" else "sh"]})
+    bundle = account.bundle(process={"args": ["/bin/sh"]})
     assert account.run("create", "--bundle", bundle, container).code == 0
-    if signal == "start":
+    if goes_away:
+        (bundle / "rootfs/bin/sh").unlink()
         assert "no such file or directory" in account.run("start", container).stderr
     assert account.run("delete", "--force", container).code == 0
+
+
+def test_a_program_that_is_not_there_leaves_nothing(account: Account) -> None:
+    bundle = account.bundle(process={"args": ["/no/such/program"]})
+    assert "no such file or directory" in account.run("create", "--bundle", bundle, new_id()).stderr
+    assert account.run("list", "--quiet").stdout == ""
 
 
 def test_subordinate_ids_are_mapped_by_newuidmap(account: Account) -> None:

@@ -195,10 +195,13 @@ def test_any_config_has_its_steps_in_the_order_of_a_containers_life(
     assert_order(plan, places(plan, "set-propagation"), places(plan, "open-root"), mounted, created, pivots)
     assert_order(plan, mounted, places(plan, "make-device"), places(plan, "open-console"), pivots)
     assert_order(plan, mounted, places(plan, "make-readonly"), places(plan, "mask"), pivots)
+    assert_order(plan, pivots, places(plan, "root-attributes"), places(plan, "set-affinity", "set-groups"))
+    assert_order(plan, places(plan, "find-home", "set-groups"), places(plan, "set-user"))
+    # A user namespace takes the privilege to raise limits.
+    assert_order(plan, places(plan, "set-rlimit"), places(plan, "make-user-namespace", "open-root"))
     assert_order(
-        plan, pivots, places(plan, "root-attributes"), places(plan, "set-rlimit"), places(plan, "set-user")
+        plan, places(plan, "set-capabilities")[:1], places(plan, "prepare-program"), places(plan, "ready")
     )
-    assert_order(plan, places(plan, "set-rlimit"), places(plan, "set-groups"), places(plan, "set-user"))
     assert_order(
         plan, places(plan, "limit-bounding"), places(plan, "set-user"), places(plan, "set-capabilities")
     )
@@ -468,7 +471,25 @@ def test_identity_limits_and_program_are_those_of_the_config() -> None:
     assert arguments(plan, "set-umask") == [(0o27,)]
     assert arguments(plan, "set-rlimit") == [(4, 0, 2**64 - 1), (9, 1, 2)]
     assert arguments(plan, "set-oom-score-adj") == [("-5",)]
-    assert arguments(plan, "execute") == [(["a", "b"], ["X=1"])]
+    assert arguments(plan, "find-home") == [(7,)]
+    assert arguments(plan, "prepare-program") == [(["a", "b"], ["X=1"], "/bin:/usr/bin")]
+
+
+@pytest.mark.parametrize(
+    ("env", "rest", "path", "looks_up"),
+    [
+        ([], [], "/bin:/usr/bin", True),
+        (["HOME=", "A=b"], ["A=b"], "/bin:/usr/bin", True),
+        (["PATH=/a:/b", "PATH=/c", "HOME=/x"], ["PATH=/a:/b", "PATH=/c", "HOME=/x"], "/a:/b", False),
+        (["PATH=", "HOMES=/x"], ["PATH=", "HOMES=/x"], "", True),
+    ],
+)
+def test_home_is_looked_up_if_the_environment_has_none(
+    env: list[str], rest: list[str], path: str, looks_up: bool
+) -> None:
+    plan = compiled(config(process={"args": ["a"], "env": env, "user": None}))
+    assert arguments(plan, "prepare-program") == [(["a"], rest, path)]
+    assert arguments(plan, "find-home") == [(0,)] * looks_up
 
 
 def test_what_is_not_asked_for_is_not_changed() -> None:

@@ -169,7 +169,7 @@ FIVE_MISTAKES = """{
   "process": {
     "args": ["sh"],
     "cwd": "etc",
-    "user": {"uid": 0},
+    "user": {"uid": -1},
     "rlimits": [
       {"type": "RLIMIT_NOFIL", "soft": 1, "hard": 1}
     ]
@@ -192,7 +192,7 @@ def test_five_mistakes_give_five_problems_with_their_lines(tmp_path: Path) -> No
         "config.json:2: /ociVersion: must be a version as Semantic Versioning writes it, such as 1.3.0"
         ' (it is "1.3")',
         'config.json:5: /process/cwd: must be an absolute path (it is "etc")',
-        "config.json:6: /process/user/gid: is missing (the group id)",
+        "config.json:6: /process/user/uid: must be between 0 and 4294967294 (it is -1)",
         "config.json:12: /hostname: needs a uts namespace (linux.namespaces has none)",
     ]
 
