@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned int sum;
+static volatile unsigned int sum;
 
 static void touch(const char *data, size_t length)
 {
@@ -70,5 +70,5 @@ int main(void)
 		decode(data, size);
 		free(data);
 	}
-	return sum == 1 ? 2 : 0;
+	return 0;
 }
