@@ -112,10 +112,10 @@ class Birth:
 
             notify.make_directory(self.entry)
             self.entry.state["notify"] = True
-        if self.context.linux.get("intelRdt"):
+        rdt = self.context.linux.get("intelRdt")
+        if rdt and any(rdt.values()):
             from pyoci.cgroups import resctrl
 
-            rdt = self.context.linux["intelRdt"]
             self.resctrl = resctrl.open_for(rdt, self.request.id, self.request.resctrl)
             self.entry.state["resctrl"] = self.resctrl.record()
         if "mount" not in self.context.namespaces:

@@ -307,10 +307,10 @@ def _compile_filesystem(context: "Compilation", plan: "Plan", mount: Mount) -> N
 
 def compile_hidden(context: "Compilation", plan: "Plan") -> None:
     """maskedPaths and readonlyPaths."""
-    for i, path in enumerate(context.linux.get("readonlyPaths") or ()):
-        plan.add("make-readonly", f"/linux/readonlyPaths/{i}", path)
-    for i, path in enumerate(context.linux.get("maskedPaths") or ()):
-        plan.add("mask", f"/linux/maskedPaths/{i}", path)
+    for name, step in (("readonlyPaths", "make-readonly"), ("maskedPaths", "mask")):
+        for i, path in enumerate(context.linux.get(name) or ()):
+            if path:
+                plan.add(step, f"/linux/{name}/{i}", path)
 
 
 def compile_root_attributes(context: "Compilation", plan: "Plan") -> None:
