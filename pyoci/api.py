@@ -267,7 +267,7 @@ class Container:
         from pyoci.container import update
 
         with self._locked() as entry:
-            update.update(entry, resources, schemas)
+            update.update(entry, resources, schemas, warn=self._warn)
 
     def processes(self) -> "list[int]":
         """The pids of its processes, as this program counts; of a stopped container those that its first one has left. Raises

@@ -261,6 +261,7 @@ class SystemdCgroups(Cgroups):
         """Changes the files as `Cgroups.apply` does, and the unit. Raises ConfigError, Error."""
         # First, so that the unit never has what the kernel refuses; and once more, as systemd rounds what it writes.
         super().apply(resources, journal)
+        self.warn = None
         manager = self._manager()
         limits = systemd_properties.of_resources(resources, self.read, v2=self.mode == "v2")
         properties = systemd_properties.supported(limits, manager.version)

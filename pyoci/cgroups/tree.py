@@ -117,9 +117,10 @@ class Cgroups:
         owner: the container's mark (`ownership`), None where cgroups can't bear one. What hasn't got it is another's: it is
             neither killed nor removed.
         joins_late: they are made around the init when that is there already (`systemd`).
+        warn: where warnings go, or None.
     """
 
-    __slots__ = ("_reservation", "_unified_controllers", "groups", "mode", "owner", "path", "unified")
+    __slots__ = ("_reservation", "_unified_controllers", "groups", "mode", "owner", "path", "unified", "warn")
 
     joins_late = False
 
@@ -130,6 +131,7 @@ class Cgroups:
         self.groups = groups
         self._unified_controllers: "tuple[str, ...] | None" = None
         self._reservation = -1
+        self.warn: "Callable[[str], None] | None" = None
         self.unified = groups[-1] if groups and groups[-1].controllers == (UNIFIED,) else None
 
     def record(self) -> "dict[str, Any]":

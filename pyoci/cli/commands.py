@@ -22,7 +22,6 @@ def dispatch(invocation: "Invocation", log: "Log") -> int:
 
     Raises Error.
     """
-    _refuse_what_is_missing(invocation)
     command = invocation.command
     assert command is not None and command.function is not None
     function: "Callable[[Invocation, Log], int]" = globals()[command.function]
@@ -32,20 +31,6 @@ def dispatch(invocation: "Invocation", log: "Log") -> int:
         if command.name != "check":
             error.shorten()
         raise
-
-
-def _refuse_what_is_missing(invocation: "Invocation") -> None:
-    """Global flags that this version can't do: refused, never ignored."""
-    manager = _manager(invocation)
-    if manager == "cgroupfs":
-        return
-    from pyoci.cgroups import MANAGERS
-
-    if manager not in MANAGERS:
-        raise Error(
-            f'the cgroup manager "{manager}" is not supported yet by this version of pyoci',
-            hint="without --systemd-cgroup and --cgroup-manager pyoci makes the cgroups itself (cgroupfs)",
-        )
 
 
 def _manager(invocation: "Invocation") -> str:
