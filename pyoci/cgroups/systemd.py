@@ -6,6 +6,7 @@ others are ours: `create` makes them, and the init joins them by itself.
 """
 
 import posix
+import sys
 import time
 
 from pyoci.cgroups import ownership, systemd_names, systemd_properties
@@ -19,7 +20,7 @@ from pyoci.cgroups.tree import (
     put,
     read,
 )
-from pyoci.errors import ConfigError, Error, Problem
+from pyoci.errors import ConfigError, Error, Problem, missing_package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def open_for(
             "the systemd driver was asked for, but this host is not run by systemd",
             hint="without --systemd-cgroup pyoci makes the cgroups itself",
         )
+    _check_package()
     if user and layout.mode != "v2":
         raise Error(
             "a user's systemd can give no cgroups on cgroup v1: the systemd driver needs cgroup v2 then"
@@ -89,9 +91,18 @@ def open_for(
 
 
 def _connect(*, user: bool) -> "Manager":
-    from pyoci.cgroups.systemd_bus import Manager
-
+    try:
+        from pyoci.cgroups.systemd_bus import Manager
+    except ImportError as error:
+        raise missing_package(error) from None
     return Manager(user=user)
+
+
+def _check_package() -> None:
+    """Whether there is jeepney, which is imported only when the init is there. Raises Error."""
+    find: "Any" = sys.modules["_frozen_importlib_external"].PathFinder.find_spec  # type: ignore[attr-defined]
+    if find("jeepney") is None:
+        raise missing_package(ModuleNotFoundError(name="jeepney"))
 
 
 def _system_cgroup() -> str:

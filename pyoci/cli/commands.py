@@ -57,7 +57,8 @@ def run_command(invocation: "Invocation", log: "Log") -> int:
 
     flags, bundle = invocation.flags, _bundle(invocation)
     request = Request(_root(invocation), _id(invocation), bundle, log.warn, **_options(invocation, bundle))
-    return run(request, detach=flags["detach"], keep=flags["keep"], subreaper=not flags["no-subreaper"])
+    subreaper = not flags["no-subreaper"]
+    return run(request, detach=flags["detach"], keep=flags["keep"], subreaper=subreaper, begun=log.release)
 
 
 def start_command(invocation: "Invocation", log: "Log") -> int:
@@ -120,7 +121,8 @@ def exec_command(invocation: "Invocation", log: "Log") -> int:
 
     words = [word for word in invocation.arguments[1:] if word is not None]
     try:
-        return run(_container(invocation, log), _find(invocation), invocation.flags, words, invocation.trace)
+        container, entry = _container(invocation, log), _find(invocation)
+        return run(container, entry, invocation.flags, words, invocation.trace, begun=log.release)
     except Error as error:
         # So that an engine can tell it from the program's own status, as with runc.
         error.exit_code = 255
@@ -174,7 +176,7 @@ def restore_command(invocation: "Invocation", log: "Log") -> int:
         manager=_manager(invocation),
     )
     with located(bundle):
-        return run(request, flags, log.warn)
+        return run(request, flags, log.warn, begun=log.release)
 
 
 def pause_command(invocation: "Invocation", log: "Log") -> int:

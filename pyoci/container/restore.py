@@ -129,7 +129,12 @@ def _note_process(entry: "Entry", request: "Request", file: str) -> None:
         store.write_file(request.pid_file, str(pid).encode(), 0o644)
 
 
-def run(request: "Request", flags: "dict[str, Any]", warn: "Callable[[str], None]") -> int:
+def run(
+    request: "Request",
+    flags: "dict[str, Any]",
+    warn: "Callable[[str], None]",
+    begun: "Callable[[], None]",
+) -> int:
     """Restore, and in the foreground wait for the end and delete it; the exit status. Raises Error."""
     if flags["detach"]:
         restore(request, flags).close()
@@ -146,6 +151,7 @@ def run(request: "Request", flags: "dict[str, Any]", warn: "Callable[[str], None
     wakeup = catch_signals()
     entry = restore(request, flags)
     try:
+        begun()
         return wait(entry.state["pid"], wakeup, None)
     finally:
         delete(entry, force=True, warn=warn)

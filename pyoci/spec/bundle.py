@@ -7,7 +7,7 @@ schemas/, and `rules`). Whatever is needed to explain a mistake is imported only
 import errno
 import posix
 
-from pyoci.errors import ConfigError, Error, cause_of
+from pyoci.errors import ConfigError, Error, cause_of, missing_package
 from pyoci.jsontext import parse
 from pyoci.paths import absolute, is_directory
 
@@ -123,9 +123,7 @@ def validate(config: "Any", raw: "bytes | None" = None, name: str = "config.json
 
     if is_valid(config) and not rules.broken(config):
         return
-    from pyoci.spec import explain
-
-    raise ConfigError(explain.problems(config, raw), name=name)
+    raise _invalid(config, raw, name)
 
 
 def validate_process(process: "Any", raw: "bytes | None" = None, name: str = "process.json") -> None:
@@ -139,9 +137,18 @@ def validate_process(process: "Any", raw: "bytes | None" = None, name: str = "pr
 
     if is_valid(process) and not rules.broken({"process": process}):
         return
-    from pyoci.spec import explain
+    raise _invalid(process, raw, name, "/process")
 
-    raise ConfigError(explain.problems(process, raw, "/process"), name=name)
+
+def _invalid(value: "Any", raw: "bytes | None", name: str, root: str = "") -> Error:
+    try:
+        from pyoci.spec import explain
+    except ImportError as error:
+        missing = missing_package(error)
+        return Error(
+            f"{name} is not valid, and what is wrong can't be told: {missing.message}", hint=missing.hint
+        )
+    return ConfigError(explain.problems(value, raw, root), name=name)
 
 
 def drop_nulls(value: "Any") -> None:
