@@ -100,7 +100,7 @@ def _connect(*, user: bool) -> "Manager":
 
 def _check_package() -> None:
     """Whether there is jeepney, which is imported only when the init is there. Raises Error."""
-    find: "Any" = sys.modules["_frozen_importlib_external"].PathFinder.find_spec  # type: ignore[attr-defined]
+    find: "Any" = sys.modules["_frozen_importlib_external"].PathFinder.find_spec
     if find("jeepney") is None:
         raise missing_package(ModuleNotFoundError(name="jeepney"))
 
