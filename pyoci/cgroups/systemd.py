@@ -17,7 +17,6 @@ from pyoci.cgroups.tree import (
     failed,
     group_from_record,
     missing_ancestors,
-    put,
     read,
 )
 from pyoci.errors import ConfigError, Error, Problem, missing_package
@@ -253,7 +252,7 @@ class SystemdCgroups(Cgroups):
             _make_again(group)
         self._claim()
         if "PIDs" not in self.properties or self.mode != "v2":
-            self._join(pid)
+            self.join(pid)
         if resources.keys() - {"devices"}:
             self._manager().wait_until_idle()
             super().apply(resources)
@@ -411,20 +410,6 @@ class SystemdCgroups(Cgroups):
                 posix.rename(temporary, self.memory)
             except OSError:
                 pass  # It is found out again the next time.
-
-    def _join(self, pid: int) -> None:
-        """Writes the init into the cgroups that systemd has not put it into."""
-        lines = read(f"/proc/{pid}/cgroup").splitlines()
-        joined = {
-            tuple(line.split(":", 2)[1].split(",")) for line in lines if line.split(":", 2)[2] == self.path
-        }
-        for group in self.groups:
-            key = ("",) if group is self.unified else group.controllers
-            if key not in joined:
-                try:
-                    put(group.path + "/cgroup.procs", str(pid))
-                except OSError as error:
-                    raise failed("join", group.path, error) from None
 
     def _is_empty(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout

@@ -340,6 +340,17 @@ class Cgroups:
             raise failed("join", path, error) from None
         return fds
 
+    def join(self, pid: int) -> None:
+        """Writes a process into those of the cgroups that it isn't in. Raises Error."""
+        lines = [line.split(":", 2) for line in read(f"/proc/{pid}/cgroup").splitlines()]
+        joined = {tuple(controllers.split(",")) for _, controllers, path in lines if path == self.path}
+        for group in self.groups:
+            if (("",) if group is self.unified else group.controllers) not in joined:
+                try:
+                    put(group.path + "/cgroup.procs", str(pid))
+                except OSError as error:
+                    raise failed("join", group.path, error) from None
+
     def clone_into_fd(self) -> "int | None":
         """A descriptor of the v2 directory for CLONE_INTO_CGROUP, None without v2; the caller closes it."""
         if self.unified is None:

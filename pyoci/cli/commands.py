@@ -172,6 +172,7 @@ def restore_command(invocation: "Invocation", log: "Log") -> int:
         bundle,
         log.warn,
         pid_file=flags["pid-file"],
+        notify=bool(posix.environ.get(b"NOTIFY_SOCKET")),
         rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
         manager=_manager(invocation),
     )

@@ -77,6 +77,11 @@ class Proxy:
                 return
         self.pump()
 
+    def announce(self) -> None:
+        """Say for a restored program that it is ready: it was before, and won't say so again."""
+        self._send([f"READY=1\nMAINPID={self.entry.state['pid']}".encode()])
+        self._barrier()
+
     def pump(self) -> bool:
         """Pass on what has come. True if the program said that it is ready."""
         ready = False
