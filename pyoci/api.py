@@ -237,7 +237,7 @@ class Container:
             whole = exec_process.like_the_containers(entry, list(process))
         else:
             whole = dict(process)  # type: ignore[arg-type]
-        validate_process(whole, name=name)
+        validate_process(whole, name=name, warn=self._warn)
         return whole
 
     def pause(self) -> None:

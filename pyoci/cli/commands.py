@@ -43,7 +43,7 @@ def create_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci create"""
     from pyoci.api import Container
 
-    bundle = _bundle(invocation)
+    bundle = _bundle(invocation, log)
     Container.create(
         _id(invocation), bundle, _root(invocation), warn=log.warn, **_options(invocation, bundle)
     )
@@ -55,7 +55,7 @@ def run_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container.request import Request
     from pyoci.container.run import run
 
-    flags, bundle = invocation.flags, _bundle(invocation)
+    flags, bundle = invocation.flags, _bundle(invocation, log)
     request = Request(_root(invocation), _id(invocation), bundle, log.warn, **_options(invocation, bundle))
     subreaper = not flags["no-subreaper"]
     return run(request, detach=flags["detach"], keep=flags["keep"], subreaper=subreaper, begun=log.release)
@@ -165,7 +165,7 @@ def restore_command(invocation: "Invocation", log: "Log") -> int:
         raise Error(
             "restore: a container with a terminal can't be checkpointed, so --console-socket has no meaning"
         )
-    bundle = load(flags["bundle"])
+    bundle = load(flags["bundle"], warn=log.warn)
     request = Request(
         _root(invocation),
         _id(invocation),
@@ -250,7 +250,7 @@ def check_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci check"""
     from pyoci.spec.bundle import load
 
-    load(invocation.arguments[0] or ".")
+    load(invocation.arguments[0] or ".", warn=log.warn)
     return 0
 
 
@@ -260,7 +260,7 @@ def plan_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.plan import show
     from pyoci.spec.bundle import load
 
-    bundle = load(invocation.arguments[0] or ".")
+    bundle = load(invocation.arguments[0] or ".", warn=log.warn)
     plan = compile_plan(bundle, warn=log.warn, manager=_manager(invocation))
     output(show.as_json(plan) if invocation.flags["json"] else show.as_text(plan))
     return 0
@@ -368,10 +368,10 @@ def sender_to(path: "str | None", what: str = "terminal") -> "Callable[[int], No
     return sender(path, what=what, closes=what == "terminal")
 
 
-def _bundle(invocation: "Invocation") -> "Bundle":
+def _bundle(invocation: "Invocation", log: "Log") -> "Bundle":
     from pyoci.spec.bundle import load
 
-    return load(invocation.flags["bundle"], invocation.flags["config"])
+    return load(invocation.flags["bundle"], invocation.flags["config"], warn=log.warn)
 
 
 def _options(invocation: "Invocation", bundle: "Bundle") -> "dict[str, Any]":

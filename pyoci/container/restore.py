@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyoci.cgroups.tree import Cgroups
     from pyoci.container.request import Request
     from pyoci.container.store import Entry
 
@@ -113,10 +112,17 @@ class Rebirth(Birth):
     def _source(self, kind: str, detail: str) -> str:
         """Where a mount that isn't the container's own filesystem comes from now."""
         if kind == checkpoint.CGROUP:
-            return _hierarchy(self.groups, detail)
+            return self._hierarchy(detail)
         if kind == checkpoint.NOTIFY:
             return f"{self.entry.path}/{notify.DIRECTORY}"
         return "/dev/null" if kind == checkpoint.NULL_DEVICE else detail
+
+    def _hierarchy(self, options: str) -> str:
+        """The container's directory in the v1 hierarchy with these mount options; without any of its own its caller's."""
+        for base, controllers in self.context.host.layout.hierarchies:
+            if set(controllers) & set(options.split(",")):
+                return self.context.shown_cgroups.get(base) or base + self.groups.path
+        raise Error(f"this host has no cgroup hierarchy of {options}, which the checkpoint shows")
 
     def undo(self) -> None:
         """See `Birth.undo`; without cgroups only the first process is known."""
@@ -126,14 +132,6 @@ class Rebirth(Birth):
             except ProcessLookupError:
                 pass
         super().undo()
-
-
-def _hierarchy(groups: "Cgroups", options: str) -> str:
-    """The container's directory in the v1 hierarchy with these mount options."""
-    for group in groups.groups:
-        if set(group.controllers) & set(options.split(",")):
-            return group.path
-    raise Error(f"this host has no cgroup hierarchy of {options}, which the checkpoint shows")
 
 
 def _above(fd: int) -> int:

@@ -71,6 +71,21 @@ def test_a_missing_bundle_is_an_error(pyoci: Runtime, tmp_path: Path) -> None:
     assert "no-bundle" in create_that_fails(pyoci, tmp_path / "no-bundle")
 
 
+@pytest.mark.peers_differ(crun="says nothing", runc="takes it for the known one, in silence")
+@pytest.mark.parametrize("command", ["check", "plan", "create", "run"])
+def test_a_misspelt_protection_is_a_warning(pyoci: Runtime, bundle: MakeBundle, command: str) -> None:
+    mount = {"destination": "/mnt", "source": "/etc", "options": ["bind"], "readonly": True}
+    path = bundle(process={"args": ["true"], "NoNewPrivileges": True}, mounts=mounts(mount))
+    words = [str(path)] if command in ("check", "plan") else ["--bundle", str(path), new_id()]
+    said = pyoci(command, *words).stderr.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("pyoci: warning: config.json:")
+    assert '/process/NoNewPrivileges: there is no "NoNewPrivileges" here' in said[0]
+    assert said[0].endswith('; did you mean "noNewPrivileges"?')
+    assert "/readonly: there is" in said[1]
+    assert said[1].endswith('; a mount has "ro" in its options for that')
+
+
 @pytest.mark.peers_differ(crun="writes the byte", runc="writes the byte")
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_byte_that_is_no_utf_8_is_a_number_in_every_message(
