@@ -3,10 +3,14 @@
 import posix
 
 from pyoci import shim
-from pyoci.container import checkpoint, criu, notify, store
+from pyoci.container import checkpoint, conversation, criu, notify, store
 from pyoci.container.create import SIGKILL, Birth
+from pyoci.container.init import Init, open_tasks
 from pyoci.container.request import prepare_new
 from pyoci.errors import Error
+from pyoci.plan import devices, mounts
+from pyoci.plan.namespaces import NAMESPACES
+from pyoci.plan.plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from pyoci.container.store import Entry
 
 ROOT, PID_FILE = "criu-root", "criu.pid"
+OF_NAMESPACES = ("proc", "mqueue", "sysfs", "cgroup", "cgroup2")
 
 
 def restore(request: "Request", flags: "dict[str, Any]") -> "Entry":
@@ -56,6 +61,9 @@ class Rebirth(Birth):
         if not self.request.notify and any(kind == checkpoint.NOTIFY for kind, _ in notes["mounts"].values()):
             notify.make_directory(self.entry)
         self.make_surroundings()
+        on_host = "mount" not in self.context.namespaces
+        if on_host:
+            self._mount_on_host()
         # criu wants the root filesystem to be a mount.
         root = f"{self.entry.path}/{ROOT}"
         posix.mkdir(root, 0o700)
@@ -73,6 +81,52 @@ class Rebirth(Birth):
             self.groups.apply(resources)
             self.delegate()
         self.admit(self.pid, resources)
+        if on_host:
+            self._mount_in_namespaces()
+
+    def _mount_on_host(self) -> None:
+        """What lies in the host's tree, and criu doesn't make, since it isn't the container's mount namespace."""
+        plan = Plan()
+        mounts.compile_root(self.context, plan)
+        mounts.compile_mounts(self.context, plan, lambda entry: not _shows_namespace(entry))
+        devices.compile_devices(self.context, plan)
+        self._execute(plan, {})
+
+    def _mount_in_namespaces(self) -> None:
+        """What shows the namespaces of the process that mounts it."""
+        held = [
+            posix.open(f"/proc/{self.pid}/{name}", posix.O_RDONLY | posix.O_CLOEXEC)
+            for name in ("root", "ns/pid")
+        ]
+        held.append(posix.pidfd_open(self.pid))
+        plan = Plan()
+        target, root = plan.slot("container"), plan.slot("root")
+        kinds = [kind for kind in ("ipc", "network", "cgroup") if kind in self.context.namespaces]
+        plan.add("enter-namespaces", "", target, sum(NAMESPACES[kind][0] for kind in kinds))
+        plan.add("enter-root", "", root)
+        plan.add("hold-root", "")
+        mounts.compile_mounts(self.context, plan, _shows_namespace)
+        mounts.compile_root_attributes(self.context, plan)
+        try:
+            self._execute(plan, {"root": held[0], "container": held[2]}, held[1])
+        finally:
+            for fd in held:
+                posix.close(fd)
+
+    def _execute(self, plan: Plan, given: "dict[str, int]", pid_namespace: "int | None" = None) -> None:
+        """Have an init do the steps of a plan that ends."""
+        self.plan, self.init = plan, Init(plan, self.entry.id)
+        self.init.start(self.init.prepare(given, open_tasks), pid_namespace)
+        while message := conversation.receive(self.init.conversation):
+            if message.kind == conversation.FAILED:
+                raise self._failed(message)
+            self._fetch(message.step)
+        status = self.init.reap()
+        self.init.close()
+        if status != 0:
+            from pyoci.container import failure
+
+            raise failure.died(status)
 
     def _run(self, flags: "dict[str, Any]", notes: "dict[str, Any]", places: "tuple[str, str, str]") -> None:
         images, work, root = places
@@ -132,6 +186,12 @@ class Rebirth(Birth):
             except ProcessLookupError:
                 pass
         super().undo()
+
+
+def _shows_namespace(entry: "dict[str, Any]") -> bool:
+    """Whether a mount shows what the namespaces of its maker have, or lies below /proc."""
+    shows = entry.get("type") in OF_NAMESPACES and not {"bind", "rbind"} & set(entry.get("options") or ())
+    return shows or mounts.normalise(entry["destination"]).startswith("/proc/")
 
 
 def _above(fd: int) -> int:

@@ -14,6 +14,7 @@ import pytest
 
 import pyoci as api
 from conformance import host
+from conformance.bundles import namespaces
 from conformance.runtime import SYSTEMD, Runtime, new_id
 from pyoci.cli import parser
 from pyoci.container.request import Request
@@ -263,6 +264,29 @@ def test_a_restored_container_is_in_its_group_of_resctrl(
     assert entry.state["resctrl"][0] == str(resctrl / "gold")
     entry.close()
     pyoci("delete", "--force", entry.id)
+
+
+@with_criu
+def test_without_a_mount_namespace_the_hosts_mounts_are_made_again(
+    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    path, count = counting(bundle)
+    config = json.loads((path / "config.json").read_text())
+    config["linux"] |= {"namespaces": namespaces("pid", "ipc"), "maskedPaths": [], "readonlyPaths": []}
+    config["mounts"] = [
+        each for each in config["mounts"] if each["type"] in ("proc", "tmpfs", "devpts", "mqueue")
+    ]
+    del config["hostname"]
+    (path / "config.json").write_text(json.dumps(config))
+    before = Path("/proc/self/mountinfo").read_text()
+    written_down(pyoci, path, count, tmp_path)
+    assert Path("/proc/self/mountinfo").read_text() == before
+    other = restored(pyoci, path, tmp_path)
+    await_more(count, number(count))
+    script = "ls /dev/null /dev/shm -d && cat /proc/1/comm"
+    assert pyoci("exec", other, "sh", "-c", script).stdout == "/dev/null\n/dev/shm\nsh\n"
+    pyoci("delete", "--force", other)
+    assert Path("/proc/self/mountinfo").read_text() == before
 
 
 @with_criu
