@@ -14,7 +14,6 @@ import pytest
 
 import pyoci as api
 from conformance import host
-from conformance.bundles import namespaces
 from conformance.runtime import SYSTEMD, Runtime, new_id
 from pyoci.cli import parser
 from pyoci.container.request import Request
@@ -272,21 +271,21 @@ def test_without_a_mount_namespace_the_hosts_mounts_are_made_again(
 ) -> None:
     path, count = counting(bundle)
     config = json.loads((path / "config.json").read_text())
-    config["linux"] |= {"namespaces": namespaces("pid", "ipc"), "maskedPaths": [], "readonlyPaths": []}
+    config["linux"] |= {"namespaces": [{"type": "pid"}, {"type": "ipc"}]}
+    config["linux"] |= {"maskedPaths": [], "readonlyPaths": []}
     config["mounts"] = [
         each for each in config["mounts"] if each["type"] in ("proc", "tmpfs", "devpts", "mqueue")
     ]
     del config["hostname"]
     (path / "config.json").write_text(json.dumps(config))
-    before = Path("/proc/self/mountinfo").read_text()
     written_down(pyoci, path, count, tmp_path)
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert str(path) not in Path("/proc/self/mountinfo").read_text()
     other = restored(pyoci, path, tmp_path)
     await_more(count, number(count))
     script = "ls /dev/null /dev/shm -d && cat /proc/1/comm"
     assert pyoci("exec", other, "sh", "-c", script).stdout == "/dev/null\n/dev/shm\nsh\n"
     pyoci("delete", "--force", other)
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert str(path) not in Path("/proc/self/mountinfo").read_text()
 
 
 @with_criu
