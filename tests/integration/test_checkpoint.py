@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 
 import pyoci as api
 from conformance import host
+from conformance.agents import agent
 from conformance.runtime import SYSTEMD, Runtime, new_id
 from pyoci.cli import parser
 from pyoci.container.request import Request
@@ -263,6 +265,23 @@ def test_a_restored_container_is_in_its_group_of_resctrl(
     assert entry.state["resctrl"][0] == str(resctrl / "gold")
     entry.close()
     pyoci("delete", "--force", entry.id)
+
+
+@with_criu
+def test_a_process_that_joins_a_restored_container_has_the_seccomp_agent(
+    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    path, count = counting(bundle)
+    written_down(pyoci, path, count, tmp_path)
+    config = json.loads((path / "config.json").read_text())
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(tmp_path / "agent"), "syscalls": [rule]}
+    config["linux"]["seccomp"] = profile
+    (path / "config.json").write_text(json.dumps(config))
+    with agent(tmp_path / "agent", lambda number: errno.EDQUOT):
+        other = restored(pyoci, path, tmp_path)
+        assert "Disk quota exceeded" in pyoci.fails("exec", other, "mkdir", "/tmp/new")
+        pyoci("delete", "--force", other)
 
 
 @with_criu
