@@ -137,6 +137,68 @@ def test_what_is_not_known_is_ignored(runtime: Runtime, bundle: MakeBundle) -> N
     runtime.output(here)
 
 
+def allowing(**members: Any) -> dict[str, Any]:
+    """A seccomp profile that allows everything."""
+    return {"defaultAction": "SCMP_ACT_ALLOW", **members}
+
+
+# What Go's encoder writes for a member that nobody has set.
+EMPTY: list[tuple[str, Any, dict[str, str]]] = [
+    ("hostname", "", {}),
+    ("domainname", "", {}),
+    ("process/execCPUAffinity", {"initial": "", "final": ""}, {}),
+    ("process/consoleSize", {}, {}),
+    ("process/selinuxLabel", "", {"crun": "writes it"}),
+    ("process/apparmorProfile", "", {"crun": "writes it"}),
+    ("hooks/prestart", [{"path": "/bin/true", "args": [], "env": []}], {}),
+    ("linux/namespaces/0/path", "", {"crun": "opens it"}),
+    ("linux/rootfsPropagation", "", {}),
+    ("linux/mountLabel", "", {}),
+    ("linux/maskedPaths", [""], {}),
+    ("linux/readonlyPaths", [""], {}),
+    ("linux/personality", {}, {"crun": "crashes"}),
+    ("linux/personality", {"domain": ""}, {"crun": "calls it unknown"}),
+    ("linux/netDevices", {}, {}),
+    ("linux/resources/cpu", {"cpus": "", "mems": ""}, {}),
+    ("linux/resources/devices", [{"allow": False, "access": ""}], {"runc": "wants an access"}),
+    ("linux/resources/devices", [{"allow": False, "type": "", "access": "rwm"}], {"crun": "writes it"}),
+    ("linux/intelRdt", {"closID": "", "l3CacheSchema": "", "memBwSchema": ""}, {}),
+    ("linux/seccomp", {}, {"crun": "wants a default action"}),
+    ("linux/seccomp", {"defaultAction": ""}, {"crun": "wants a default action"}),
+    ("linux/seccomp", allowing(listenerPath="", listenerMetadata=""), {"crun": "takes it as a path"}),
+    ("linux/seccomp", allowing(syscalls=[{"names": [], "action": "SCMP_ACT_ERRNO"}]), {}),
+]
+
+
+@pytest.mark.shows("values.empty")
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [pytest.param(path, value, marks=pytest.mark.peers_differ(**peers)) for path, value, peers in EMPTY],
+)
+def test_an_empty_value_is_as_if_absent(runtime: Runtime, bundle: MakeBundle, path: str, value: Any) -> None:
+    # crun knows 1.0 only.
+    here = bundle(ociVersion="1.0.2", process={"args": ["echo", "runs"]})
+    put(here, path, value)
+    assert runtime.output(here) == "runs\n"
+
+
+@pytest.mark.shows("linux.resources.devices.access")
+@pytest.mark.parametrize("access", ["rwm", "mrw", "wmr", "rrwm"])
+def test_the_letters_of_an_access_have_no_order(runtime: Runtime, bundle: MakeBundle, access: str) -> None:
+    here = bundle(ociVersion="1.0.2", process={"args": ["echo", "runs"]})
+    put(here, "linux/resources/devices", [{"allow": False, "access": access}])
+    assert runtime.output(here) == "runs\n"
+
+
+@pytest.mark.refuses("linux.resources.devices.access")
+@pytest.mark.parametrize("access", ["rwa", "R", "r w"])
+@pytest.mark.peers_differ(crun="takes some of them", runc="takes some of them")
+def test_a_letter_that_is_no_access_is_an_error(runtime: Runtime, bundle: MakeBundle, access: str) -> None:
+    here = bundle(process={"args": ["true"]})
+    put(here, "linux/resources/devices", [{"allow": False, "access": access}])
+    refused(runtime, here)
+
+
 WRONG_TYPES: list[tuple[str, Any]] = [
     ("root", []),
     ("root", "rootfs"),
@@ -178,14 +240,19 @@ def test_a_value_of_the_wrong_type_is_an_error(
     runtime: Runtime, bundle: MakeBundle, path: str, value: Any
 ) -> None:
     here = bundle(process={"args": ["true"]})
-    document = json.loads((here / "config.json").read_text())
+    put(here, path, value)
+    refused(runtime, here)
+
+
+def put(bundle: Path, path: str, value: Any) -> None:
+    """Set a value of a bundle's config.json; objects that are missing on the way to it are made."""
+    document = json.loads((bundle / "config.json").read_text())
     *way, name = path.split("/")
     place = document
     for step in way:
-        place = place.setdefault(step, {})
+        place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
     place[name] = value
-    (here / "config.json").write_text(json.dumps(document))
-    refused(runtime, here)
+    (bundle / "config.json").write_text(json.dumps(document))
 
 
 JSON = {

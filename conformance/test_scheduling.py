@@ -280,7 +280,7 @@ def test_the_personality_is_the_configs(
 @pytest.mark.refuses("linux.personality")
 @pytest.mark.parametrize(
     "value",
-    [{"domain": "PLAN9"}, {}, {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}, "LINUX"],
+    [{"domain": "PLAN9"}, {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}, "LINUX"],
 )
 @pytest.mark.peers_differ(crun="takes flags", runc=TOO_OLD)
 def test_a_personality_that_can_not_be_is_an_error(runtime: Runtime, bundle: MakeBundle, value: Any) -> None:

@@ -13,7 +13,7 @@ def main(argv: "list[str]") -> int:
     _fill_closed_descriptors()
     from pyoci import paths
     from pyoci.cli import parser
-    from pyoci.errors import Error, cause_of
+    from pyoci.errors import Error, cause_of, missing_package
     from pyoci.log import Log
 
     # What we make has its own modes, whatever the caller's umask is.
@@ -37,6 +37,9 @@ def main(argv: "list[str]") -> int:
     except Error as error:
         log.error(error)
         return error.exit_code
+    except ImportError as error:
+        log.error(missing_package(error))
+        return 1
     except MemoryError:
         log.error(Error("out of memory"))
         return 1
@@ -45,6 +48,8 @@ def main(argv: "list[str]") -> int:
         where = f"{error.filename}: " if error.filename else ""
         log.error(Error(f"{where}{cause_of(error)}"))
         return 1
+    finally:
+        log.release()
 
 
 def _fill_closed_descriptors() -> None:

@@ -237,7 +237,7 @@ class Container:
             whole = exec_process.like_the_containers(entry, list(process))
         else:
             whole = dict(process)  # type: ignore[arg-type]
-        validate_process(whole, name=name)
+        validate_process(whole, name=name, warn=self._warn)
         return whole
 
     def pause(self) -> None:
@@ -267,7 +267,7 @@ class Container:
         from pyoci.container import update
 
         with self._locked() as entry:
-            update.update(entry, resources, schemas)
+            update.update(entry, resources, schemas, warn=self._warn)
 
     def processes(self) -> "list[int]":
         """The pids of its processes, as this program counts; of a stopped container those that its first one has left. Raises

@@ -62,6 +62,17 @@ def not_running(verb: str, container_id: str, why: str) -> Error:
     return Error(f'cannot {verb} container "{container_id}": {NOT_RUNNING} ({why})')
 
 
+def missing_package(error: ImportError) -> Error:
+    """The error for a Python package, or a library of one, that isn't installed."""
+    import sys
+
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return Error(f"a part of pyoci can't be loaded: {error}")
+    package = error.name.partition(".")[0]
+    hint = f"`{sys.executable} -m pip install {package}` installs it"
+    return Error(f"the Python package {package} is not installed, which is needed for this", hint=hint)
+
+
 class Problem:
     """One thing that is wrong with a config.json: where, and what it must be instead.
 

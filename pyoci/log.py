@@ -1,7 +1,9 @@
 """Messages: to standard error for people, and to --log for engines.
 
-The JSON form has runc's keys: containerd reads the log as a row of objects and shows the `msg` of the last
-whose level is "error", and its `time` must be RFC 3339 or the whole message is lost.
+The JSON form has runc's keys. containerd reads the log as a row of objects and shows the `msg` of the last
+whose level is "error", and its `time` must be RFC 3339 or the whole message is lost. podman reads the whole log
+as one object. So an error's object holds the warnings that came before it, and a command that succeeds writes
+its warnings at its end.
 """
 
 import _json
@@ -10,6 +12,10 @@ import time
 
 from pyoci import files
 from pyoci.errors import Error, cause_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PATIENCE_S = 2.0
 ENXIO = 6  # nobody reads the FIFO, open(2); importing errno takes longer than this is worth
@@ -45,6 +51,11 @@ class Log:
         self.path = path
         self.form = form
         self.lowest = 0 if debug else LEVELS.index(level)
+        # The lines of the warnings that wait for the end. Who asks for more than warnings wants them when they come, and
+        # no engine that reads one object does.
+        self._held: "list[tuple[str, str]] | None" = (
+            [] if path and form == "json" and self.lowest == LEVELS.index("warning") else None
+        )
 
     def error(self, error: Error | str) -> None:
         """The cause of the command's failure: always to standard error, and to the log as one message."""
@@ -54,7 +65,14 @@ class Log:
         _print(text + (f"hint: {error.hint}\n" if error.hint else ""))
         if self.path:
             # An engine shows the last error's `msg` only: all lines belong in it.
-            self._append("error", "; ".join(error.lines()))
+            message = "; ".join(error.lines())
+            before = [warning for warning, _ in self._held or ()]
+            line = _as_json("error", message, before) if self.form == "json" else _as_text("error", message)
+            if not self._append(line):
+                for warning in before:
+                    _print(f"pyoci: warning: {warning}\n")
+            if self._held:
+                self._held = []
 
     def warning(self, message: str) -> None:
         """Something that the user should know, and that changes nothing."""
@@ -74,7 +92,21 @@ class Log:
         """A message of a level of `LEVELS`: to the log, or to standard error if there is none."""
         if LEVELS.index(level) < self.lowest:
             return
-        if not (self.path and self._append(level, message)):
+        line = _as_json(level, message) if self.form == "json" else _as_text(level, message)
+        if self._held is not None:
+            self._held.append((message, line))
+        else:
+            self._write(level, message, line)
+
+    def release(self) -> None:
+        """Write the warnings that wait for the command's end, and from now on at once: nothing can fail any more, or it
+        may be long until it does."""
+        held, self._held = self._held or (), None
+        for message, line in held:
+            self._write("warning", message, line)
+
+    def _write(self, level: str, message: str, line: str) -> None:
+        if not (self.path and self._append(line)):
             _print(f"pyoci: {level}: {message}\n")
 
     def check(self) -> None:
@@ -82,16 +114,15 @@ class Log:
         if self.path:
             posix.close(_open(self.path))
 
-    def _append(self, level: str, message: str) -> bool:
+    def _append(self, line: str) -> bool:
         """Whether the log took it."""
-        line = _as_json(level, message) if self.form == "json" else _as_text(level, message)
         try:
             fd = _open(self.path or "")
         except Error:
             return False
         try:
             # One write(2) at the end, by O_APPEND: lines of several processes don't mix.
-            _write(fd, line.encode())
+            _send(fd, line.encode())
         except OSError:
             return False
         finally:
@@ -107,9 +138,16 @@ def now() -> str:
     return f"{date}.{nanoseconds // 1000:06}Z"
 
 
-def _as_json(level: str, message: str) -> str:
-    text = _json.encode_basestring_ascii(message)
-    return f'{{"level":"{level}","msg":{text},"time":"{now()}"}}\n'
+def _as_json(level: str, message: str, warnings: "Sequence[str]" = ()) -> str:
+    more = f',"warnings":[{",".join(_quoted(each) for each in warnings)}]' if warnings else ""
+    return f'{{"level":"{level}","msg":{_quoted(message)},"time":"{now()}"{more}}}\n'
+
+
+def _quoted(message: str) -> str:
+    """The message as JSON. Bytes that aren't UTF-8 have no form there, and Go's reader would make each the same."""
+    text = "".join(char if not "\ud800" <= char <= "\udfff" else _escaped(char) for char in message)
+    quoted: str = _json.encode_basestring_ascii(text)
+    return quoted
 
 
 def _as_text(level: str, message: str) -> str:
@@ -122,7 +160,7 @@ def _is_plain(char: str) -> bool:
 
 
 def _escaped(char: str) -> str:
-    """A character as strconv.Quote writes it; a byte of a path that isn't UTF-8 as that byte."""
+    """A character as strconv.Quote writes it; a byte of a path that isn't UTF-8 as its number."""
     code = ord(char)
     if char in _ESCAPES:
         return _ESCAPES[char]
@@ -148,7 +186,7 @@ def _open(path: str) -> int:
         time.sleep(0.01)
 
 
-def _write(fd: int, data: bytes) -> None:
+def _send(fd: int, data: bytes) -> None:
     """Raises OSError, also if a pipe stays full."""
     try:
         posix.write(fd, data)
@@ -163,14 +201,9 @@ def _write(fd: int, data: bytes) -> None:
 
 def _print(text: str) -> None:
     """Write to standard error, for a terminal: names from a config.json must not steer it."""
-    shown = "".join(char if char.isprintable() or char in "\n\t" else _shown(char) for char in text)
+    shown = "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
     try:
-        posix.write(2, shown.encode("utf-8", "surrogateescape"))
+        posix.write(2, shown.encode())
     except OSError:
         # Closed, or a pipe that nobody reads: there is no one to tell.
         pass
-
-
-def _shown(char: str) -> str:
-    # The bytes of a path that isn't UTF-8 stay what they are.
-    return char if "\udc80" <= char <= "\udcff" else _escaped(char)

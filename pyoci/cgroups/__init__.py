@@ -8,5 +8,5 @@ kernel didn't take it. `devices` has the device rules, `device_filter` the eBPF 
 `systemd_bus` talks to it, `gvariant` reads what annotations ask for.
 """
 
-MANAGERS = ("cgroupfs", "systemd")
+MANAGERS = ("cgroupfs", "systemd", "disabled")
 """What can make the cgroups, as --cgroup-manager names it."""

@@ -37,9 +37,10 @@ def uniform(rule: "dict[str, Any]") -> "list[Rule]":
         major = None
     if minor is not None and minor < 0:
         minor = None
-    access = rule.get("access") or "rwm"
+    asked = rule.get("access") or "rwm"
+    access = "".join(letter for letter in "rwm" if letter in asked)
     allow = rule["allow"]
-    if kind == "a" and (major is not None or minor is not None or len(set(access)) < 3):
+    if kind == "a" and (major is not None or minor is not None or access != "rwm"):
         # v1 reads no further than the "a": "a 1:3 r" would allow everything.
         return [(allow, "c", major, minor, access), (allow, "b", major, minor, access)]
     return [(allow, kind, major, minor, access)]

@@ -21,6 +21,8 @@ FROM_THE_TOP = ("cpu.rt_period_us", "cpu.rt_runtime_us")
 UNLIMITED = ("-1", "max")
 # Linux 6 takes any number here, and doesn't mean it.
 IGNORED = "memory.kmem.limit_in_bytes"
+# The specification recommends neither, and memory.limit counts both: without them nothing is unlimited.
+OPTIONAL = ("/linux/resources/memory/kernel", "/linux/resources/memory/kernelTCP")
 # The section of linux.resources and its controller, as v2 calls it; `cpu` has two.
 UNIFIED_NAMES = {
     "memory": "memory",
@@ -164,12 +166,16 @@ def _write(cgroups: "Cgroups", write: "Write", journal: "Journal | None", *, las
 
 
 def _refuse(cgroups: "Cgroups", write: "Write", path: str, error: "OSError | None") -> bool:
-    """Raises ConfigError for a limit that can't be set, except for one that holds without being set.
+    """Raises ConfigError for a limit that can't be set, except for one that holds without being set, or isn't needed.
 
     Arguments:
         path: the file that refused it; "" if its controller isn't mounted.
     """
     pointer, controller, files, value = write
+    if pointer in OPTIONAL and error and error.errno in (ENOENT, EOPNOTSUPP) and value not in UNLIMITED:
+        if cgroups.warn:
+            cgroups.warn(f"{pointer}: not set, since this kernel has no such limit; memory.limit counts it")
+        return True
     if error is None or error.errno == ENOENT:
         if not files[-1] or (value in UNLIMITED and "/unified/" not in pointer):
             return True

@@ -6,6 +6,7 @@ others are ours: `create` makes them, and the init joins them by itself.
 """
 
 import posix
+import sys
 import time
 
 from pyoci import files
@@ -17,10 +18,9 @@ from pyoci.cgroups.tree import (
     failed,
     group_from_record,
     missing_ancestors,
-    put,
     read,
 )
-from pyoci.errors import ConfigError, Error, Problem
+from pyoci.errors import ConfigError, Error, Problem, missing_package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def open_for(
             "the systemd driver was asked for, but this host is not run by systemd",
             hint="without --systemd-cgroup pyoci makes the cgroups itself",
         )
+    _check_package()
     if user and layout.mode != "v2":
         raise Error(
             "a user's systemd can give no cgroups on cgroup v1: the systemd driver needs cgroup v2 then"
@@ -91,9 +92,18 @@ def open_for(
 
 
 def _connect(*, user: bool) -> "Manager":
-    from pyoci.cgroups.systemd_bus import Manager
-
+    try:
+        from pyoci.cgroups.systemd_bus import Manager
+    except ImportError as error:
+        raise missing_package(error) from None
     return Manager(user=user)
+
+
+def _check_package() -> None:
+    """Whether there is jeepney, which is imported only when the init is there. Raises Error."""
+    find: "Any" = sys.modules["_frozen_importlib_external"].PathFinder.find_spec
+    if find("jeepney") is None:
+        raise missing_package(ModuleNotFoundError(name="jeepney"))
 
 
 def _system_cgroup() -> str:
@@ -244,7 +254,7 @@ class SystemdCgroups(Cgroups):
             _make_again(group)
         self._claim()
         if "PIDs" not in self.properties or self.mode != "v2":
-            self._join(pid)
+            self.join(pid)
         if resources.keys() - {"devices"}:
             self._manager().wait_until_idle()
             super().apply(resources)
@@ -263,6 +273,7 @@ class SystemdCgroups(Cgroups):
         """Changes the files as `Cgroups.apply` does, and the unit. Raises ConfigError, Error."""
         # First, so that the unit never has what the kernel refuses; and once more, as systemd rounds what it writes.
         super().apply(resources, journal)
+        self.warn = None
         manager = self._manager()
         limits = systemd_properties.of_resources(resources, self.read, v2=self.mode == "v2")
         properties = systemd_properties.supported(limits, manager.version)
@@ -424,20 +435,6 @@ class SystemdCgroups(Cgroups):
                 files.write_file(self.memory, " ".join([str(version), *sorted(names)]).encode(), 0o600)
             except Error:
                 pass  # It is found out again the next time.
-
-    def _join(self, pid: int) -> None:
-        """Writes the init into the cgroups that systemd has not put it into."""
-        lines = read(f"/proc/{pid}/cgroup").splitlines()
-        joined = {
-            tuple(line.split(":", 2)[1].split(",")) for line in lines if line.split(":", 2)[2] == self.path
-        }
-        for group in self.groups:
-            key = ("",) if group is self.unified else group.controllers
-            if key not in joined:
-                try:
-                    put(group.path + "/cgroup.procs", str(pid))
-                except OSError as error:
-                    raise failed("join", group.path, error) from None
 
     def _is_empty(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout

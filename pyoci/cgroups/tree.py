@@ -117,9 +117,10 @@ class Cgroups:
         owner: the container's mark (`ownership`), None where cgroups can't bear one. What hasn't got it is another's: it is
             neither killed nor removed.
         joins_late: they are made around the init when that is there already (`systemd`).
+        warn: where warnings go, or None.
     """
 
-    __slots__ = ("_reservation", "_unified_controllers", "groups", "mode", "owner", "path", "unified")
+    __slots__ = ("_reservation", "_unified_controllers", "groups", "mode", "owner", "path", "unified", "warn")
 
     joins_late = False
 
@@ -130,6 +131,7 @@ class Cgroups:
         self.groups = groups
         self._unified_controllers: "tuple[str, ...] | None" = None
         self._reservation = -1
+        self.warn: "Callable[[str], None] | None" = None
         self.unified = groups[-1] if groups and groups[-1].controllers == (UNIFIED,) else None
 
     def record(self) -> "dict[str, Any]":
@@ -339,6 +341,17 @@ class Cgroups:
                 posix.close(fd)
             raise failed("join", path, error) from None
         return fds
+
+    def join(self, pid: int) -> None:
+        """Writes a process into those of the cgroups that it isn't in. Raises Error."""
+        lines = [line.split(":", 2) for line in read(f"/proc/{pid}/cgroup").splitlines()]
+        joined = {tuple(controllers.split(",")) for _, controllers, path in lines if path == self.path}
+        for group in self.groups:
+            if (("",) if group is self.unified else group.controllers) not in joined:
+                try:
+                    put(group.path + "/cgroup.procs", str(pid))
+                except OSError as error:
+                    raise failed("join", group.path, error) from None
 
     def clone_into_fd(self) -> "int | None":
         """A descriptor of the v2 directory for CLONE_INTO_CGROUP, None without v2; the caller closes it."""

@@ -54,6 +54,9 @@ PROPERTIES: "dict[str, tuple[tuple[str, str, str, Callable[[Any], object], bool]
     "memory": (
         ("limit", "memory", "memory.max", _number, True),
         ("reservation", "memory", "memory.low", _number, True),
+        # No kernel has these files in v2; `limits` says so.
+        ("kernel", "memory", "memory.kmem.limit_in_bytes", _number, True),
+        ("kernelTCP", "memory", "memory.kmem.tcp.limit_in_bytes", _number, True),
     ),
     "cpu": (
         ("shares", "cpu", "cpu.weight", weight_of_shares, True),
@@ -66,8 +69,6 @@ PROPERTIES: "dict[str, tuple[tuple[str, str, str, Callable[[Any], object], bool]
 }
 # Section, property, the values that ask for nothing, what to do instead.
 MISSING: "tuple[tuple[str, str, tuple[Any, ...], str], ...]" = (
-    ("memory", "kernel", (0, -1), "v2 counts kernel memory in memory.limit"),
-    ("memory", "kernelTCP", (0, -1), "v2 counts it in memory.limit"),
     ("memory", "swappiness", (), "v2 has it for the whole machine only: vm.swappiness"),
     ("memory", "disableOOMKiller", (False,), "v2 can slow down instead of kill: unified memory.high"),
     ("memory", "useHierarchy", (True,), "v2 is always hierarchical"),

@@ -22,7 +22,6 @@ def dispatch(invocation: "Invocation", log: "Log") -> int:
 
     Raises Error.
     """
-    _refuse_what_is_missing(invocation)
     command = invocation.command
     assert command is not None and command.function is not None
     function: "Callable[[Invocation, Log], int]" = globals()[command.function]
@@ -32,20 +31,6 @@ def dispatch(invocation: "Invocation", log: "Log") -> int:
         if command.name != "check":
             error.shorten()
         raise
-
-
-def _refuse_what_is_missing(invocation: "Invocation") -> None:
-    """Global flags that this version can't do: refused, never ignored."""
-    manager = _manager(invocation)
-    if manager == "cgroupfs":
-        return
-    from pyoci.cgroups import MANAGERS
-
-    if manager not in MANAGERS:
-        raise Error(
-            f'the cgroup manager "{manager}" is not supported yet by this version of pyoci',
-            hint="without --systemd-cgroup and --cgroup-manager pyoci makes the cgroups itself (cgroupfs)",
-        )
 
 
 def _manager(invocation: "Invocation") -> str:
@@ -58,7 +43,7 @@ def create_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci create"""
     from pyoci.api import Container
 
-    bundle = _bundle(invocation)
+    bundle = _bundle(invocation, log)
     Container.create(
         _id(invocation), bundle, _root(invocation), warn=log.warn, **_options(invocation, bundle)
     )
@@ -70,9 +55,10 @@ def run_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.container.request import Request
     from pyoci.container.run import run
 
-    flags, bundle = invocation.flags, _bundle(invocation)
+    flags, bundle = invocation.flags, _bundle(invocation, log)
     request = Request(_root(invocation), _id(invocation), bundle, log.warn, **_options(invocation, bundle))
-    return run(request, detach=flags["detach"], keep=flags["keep"], subreaper=not flags["no-subreaper"])
+    subreaper = not flags["no-subreaper"]
+    return run(request, detach=flags["detach"], keep=flags["keep"], subreaper=subreaper, begun=log.release)
 
 
 def start_command(invocation: "Invocation", log: "Log") -> int:
@@ -135,7 +121,8 @@ def exec_command(invocation: "Invocation", log: "Log") -> int:
 
     words = [word for word in invocation.arguments[1:] if word is not None]
     try:
-        return run(_container(invocation, log), _find(invocation), invocation.flags, words, invocation.trace)
+        container, entry = _container(invocation, log), _find(invocation)
+        return run(container, entry, invocation.flags, words, invocation.trace, begun=log.release)
     except Error as error:
         # So that an engine can tell it from the program's own status, as with runc.
         error.exit_code = 255
@@ -178,18 +165,19 @@ def restore_command(invocation: "Invocation", log: "Log") -> int:
         raise Error(
             "restore: a container with a terminal can't be checkpointed, so --console-socket has no meaning"
         )
-    bundle = load(flags["bundle"])
+    bundle = load(flags["bundle"], warn=log.warn)
     request = Request(
         _root(invocation),
         _id(invocation),
         bundle,
         log.warn,
         pid_file=flags["pid-file"],
+        notify=bool(posix.environ.get(b"NOTIFY_SOCKET")),
         rootless={"true": True, "false": False}.get(invocation.globals["rootless"]),
         manager=_manager(invocation),
     )
     with located(bundle):
-        return run(request, flags, log.warn)
+        return run(request, flags, log.warn, begun=log.release)
 
 
 def pause_command(invocation: "Invocation", log: "Log") -> int:
@@ -262,7 +250,7 @@ def check_command(invocation: "Invocation", log: "Log") -> int:
     """pyoci check"""
     from pyoci.spec.bundle import load
 
-    load(invocation.arguments[0] or ".")
+    load(invocation.arguments[0] or ".", warn=log.warn)
     return 0
 
 
@@ -272,7 +260,7 @@ def plan_command(invocation: "Invocation", log: "Log") -> int:
     from pyoci.plan import show
     from pyoci.spec.bundle import load
 
-    bundle = load(invocation.arguments[0] or ".")
+    bundle = load(invocation.arguments[0] or ".", warn=log.warn)
     plan = compile_plan(bundle, warn=log.warn, manager=_manager(invocation))
     output(show.as_json(plan) if invocation.flags["json"] else show.as_text(plan))
     return 0
@@ -380,10 +368,10 @@ def sender_to(path: "str | None", what: str = "terminal") -> "Callable[[int], No
     return sender(path, what=what, closes=what == "terminal")
 
 
-def _bundle(invocation: "Invocation") -> "Bundle":
+def _bundle(invocation: "Invocation", log: "Log") -> "Bundle":
     from pyoci.spec.bundle import load
 
-    return load(invocation.flags["bundle"], invocation.flags["config"])
+    return load(invocation.flags["bundle"], invocation.flags["config"], warn=log.warn)
 
 
 def _options(invocation: "Invocation", bundle: "Bundle") -> "dict[str, Any]":

@@ -27,6 +27,7 @@ def run(
     flags: "dict[str, Any]",
     words: "list[str]",
     trace: "Trace | None" = None,
+    begun: "Callable[[], None] | None" = None,
 ) -> int:
     """Run it; the exit status.
 
@@ -34,6 +35,7 @@ def run(
         entry: the container's.
         words: the program and its arguments.
         trace: takes down how long everything takes, or None.
+        begun: called when the program runs, before the wait for its end.
 
     Raises Error.
     """
@@ -56,7 +58,7 @@ def run(
     if flags["detach"]:
         start()
         return 0
-    return _foreground(start, relay)
+    return _foreground(start, relay, begun)
 
 
 def _process(entry: "Entry", flags: "dict[str, Any]", words: "list[str]") -> "dict[str, Any]":
@@ -94,13 +96,16 @@ def _console(process: "dict[str, Any]", flags: "dict[str, Any]") -> "tuple[Any, 
     return take, relay
 
 
-def _foreground(start: "Callable[[], int]", relay: "Relay | None") -> int:
+def _foreground(start: "Callable[[], int]", relay: "Relay | None", begun: "Callable[[], None] | None") -> int:
     from pyoci.container.foreground import catch_signals, wait
 
     gc.enable()
     wakeup = catch_signals()
     try:
-        return wait(start(), wakeup, relay)
+        pid = start()
+        if begun:
+            begun()
+        return wait(pid, wakeup, relay)
     finally:
         if relay:
             relay.end()

@@ -3,7 +3,8 @@
 import posix
 
 from pyoci import files, jsontext
-from pyoci.container import criu, store
+from pyoci.cgroups import tree
+from pyoci.container import criu, notify, store
 from pyoci.container.status import RUNNING, is_paused, status, while_alive
 from pyoci.errors import Error, cause_of
 from pyoci.plan.mounts import Mount
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 NOTES = "pyoci.json"
 DEFAULT_IMAGES = "checkpoint"
 # What a mount that isn't the container's own filesystem comes from.
-BIND, NULL_DEVICE, CGROUP = "bind", "null", "cgroup"
+BIND, NULL_DEVICE, CGROUP, NOTIFY = "bind", "null", "cgroup", "notify"
 
 
 def checkpoint(entry: "Entry", flags: "dict[str, Any]") -> None:
@@ -34,20 +35,22 @@ def checkpoint(entry: "Entry", flags: "dict[str, Any]") -> None:
     now = status(entry, ours=True)
     if now != RUNNING:
         raise Error(f'cannot checkpoint container "{entry.id}": it is {now}, not running')
-    if is_paused(entry):
-        raise Error(f'cannot checkpoint container "{entry.id}": it is paused')
     config = store.read_config(entry)
     if (config.get("process") or {}).get("terminal"):
         raise Error(f'cannot checkpoint container "{entry.id}": its terminal\'s other end is outside')
+    # containerd pauses it first. criu thaws a frozen cgroup while it looks, and leaves it frozen.
+    paused = is_paused(entry)
     images = criu.directory(flags["image-path"] or DEFAULT_IMAGES, make=True)
     work = criu.directory(flags["work-path"] or images, make=True)
     pid: int = entry.state["pid"]
     with while_alive(entry, "checkpoint"):
         with open(f"/proc/{pid}/mountinfo") as table:
-            mounts = _external_mounts(table.read(), config, entry.state["bundle"])
+            mounts = _external_mounts(table.read(), config, entry)
         stdio = _stdio(pid)
     words = ["pre-dump" if flags["pre-dump"] else "dump", "--tree", str(pid), "--images-dir", images]
     words += ["--root", entry.state["rootfs"]]
+    if paused:
+        words += ["--freeze-cgroup", entry.state["freezer"].rpartition("/")[0]]
     if flags["pre-dump"] or flags["parent-path"]:
         words.append("--track-mem")
     if flags["parent-path"]:
@@ -58,6 +61,9 @@ def checkpoint(entry: "Entry", flags: "dict[str, Any]") -> None:
     _note(images, {"mounts": mounts, "stdio": stdio, "id": entry.id})
     status_fd = flags["status-fd"]
     criu.run(words, work, "dump.log", () if status_fd is None else (status_fd,))
+    if paused and not (flags["leave-running"] or flags["pre-dump"]):
+        # What criu has killed is dead only when it is thawed.
+        tree.from_record(entry.state["cgroups"]).freeze(False)
 
 
 def _parent(path: str, images: str) -> str:
@@ -84,7 +90,7 @@ def read_notes(images: str) -> "dict[str, Any]":
     return notes
 
 
-def _external_mounts(table: str, config: "dict[str, Any]", bundle: str) -> "dict[str, list[str]]":
+def _external_mounts(table: str, config: "dict[str, Any]", entry: "Entry") -> "dict[str, list[str]]":
     """Mount point -> [where it comes from, more of it], for the mounts that are no filesystem of the container's.
 
     Arguments:
@@ -92,7 +98,7 @@ def _external_mounts(table: str, config: "dict[str, Any]", bundle: str) -> "dict
     """
     binds = {}
     for i, each in enumerate(config.get("mounts") or ()):
-        mount = Mount(each, f"/mounts/{i}", bundle)
+        mount = Mount(each, f"/mounts/{i}", entry.state["bundle"])
         if mount.bind is not None and not mount.remount:
             binds[mount.destination] = mount.source
     found: "dict[str, list[str]]" = {}
@@ -100,7 +106,9 @@ def _external_mounts(table: str, config: "dict[str, Any]", bundle: str) -> "dict
         before, _, after = line.partition(" - ")
         root, point = before.split(" ")[3:5]
         kind = after.split(" ")[0]
-        if point in binds:
+        if point == notify.INSIDE and entry.state.get("notify"):
+            found[point] = [NOTIFY, ""]
+        elif point in binds:
             found[point] = [BIND, binds[point]]
         elif kind == "devtmpfs" and root == "/null":
             found[point] = [NULL_DEVICE, ""]

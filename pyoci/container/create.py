@@ -102,6 +102,19 @@ class Birth:
 
     def run(self) -> None:
         """Make everything, in order."""
+        self.write_down()
+        self.make_surroundings()
+        resources = self.context.linux.get("resources") or {}
+        if self.groups.groups and not self.groups.joins_late:
+            self.groups.apply(_without_pids(resources))
+            self.delegate()
+        self._spawn()
+        if not any(step.name == "fork" for step in self.plan.steps):
+            self.groups.begin(self.init.pid, resources)
+        self._converse(resources)
+
+    def write_down(self) -> None:
+        """What is going to be made: the state and the config."""
         self.entry.state = first_state(self.request, self.context, self.groups)
         seccomp = self.context.seccomp
         if seccomp and seccomp.notify:
@@ -113,10 +126,10 @@ class Birth:
 
             notify.make_directory(self.entry)
             self.entry.state["notify"] = True
-        if self.context.linux.get("intelRdt"):
+        rdt = self.context.linux.get("intelRdt")
+        if rdt and any(rdt.values()):
             from pyoci.cgroups import resctrl
 
-            rdt = self.context.linux["intelRdt"]
             self.resctrl = resctrl.open_for(rdt, self.request.id, self.request.resctrl)
             self.entry.state["resctrl"] = self.resctrl.record()
         if "mount" not in self.context.namespaces:
@@ -125,22 +138,18 @@ class Birth:
             self.entry.state["mounts"] = host_mounts.record(self.context.root_path)
         store.save_config(self.entry, self.request.bundle.raw)
         self.entry.save()
+
+    def make_surroundings(self) -> None:
+        """The cgroups and the group of resctrl, without limits."""
         self.groups.create()
         if self.groups.record() != self.entry.state["cgroups"]:
             self.entry.state["cgroups"] = self.groups.record()
             self.entry.save()
         if self.resctrl:
             self.resctrl.create()
-        resources = self.context.linux.get("resources") or {}
-        if self.groups.groups and not self.groups.joins_late:
-            self.groups.apply(_without_pids(resources))
-            self._delegate()
-        self._spawn()
-        if not any(step.name == "fork" for step in self.plan.steps):
-            self.groups.begin(self.init.pid, resources)
-        self._converse(resources)
 
-    def _delegate(self) -> None:
+    def delegate(self) -> None:
+        """Give the cgroup away, if the container may manage it."""
         if self.groups.mode == "v2":
             from pyoci.container.delegation import owner
 
@@ -221,22 +230,26 @@ class Birth:
         last = _pids(resources)
         if last and self.groups.groups and not self.groups.joins_late:
             self.groups.apply(last)
-        # Only now: the device nodes are made, which the rules may forbid. A user without root can neither load a filter
-        # nor make a device.
-        if self.groups.groups and not (self.context.host.rootless and host.is_rootless()):
-            self.groups.apply_devices(resources.get("devices") or [])
-        self.entry.state["pid"] = self.init.pid
-        self.entry.state["start_time"] = start_time(self.init.pid)
-        self.entry.save()
-        if self.request.pid_file:
-            files.write_file(self.request.pid_file, str(self.init.pid).encode(), 0o644)
-            self.wrote_pid_file = True
+        self.admit(self.init.pid, resources)
         if self.request.pidfd:
             # Our own child, not reaped: the pid is still its.
             pidfd = posix.pidfd_open(self.init.pid)
             self.init.keep(pidfd)
             self.request.pidfd(pidfd)
         conversation.go_ahead(self.init.conversation)
+
+    def admit(self, pid: int, resources: "dict[str, Any]") -> None:
+        """The process is there: its devices, and its pid in state.json and the pid file."""
+        # Only now: the device nodes are made, which the rules may forbid. A user without root can neither load a filter
+        # nor make a device.
+        if self.groups.groups and not (self.context.host.rootless and host.is_rootless()):
+            self.groups.apply_devices(resources.get("devices") or [])
+        self.entry.state["pid"] = pid
+        self.entry.state["start_time"] = start_time(pid)
+        self.entry.save()
+        if self.request.pid_file:
+            files.write_file(self.request.pid_file, str(pid).encode(), 0o644)
+            self.wrote_pid_file = True
 
     def _answer(self, stage: int, resources: "dict[str, Any]") -> None:
         """What the init asks for."""
@@ -252,7 +265,7 @@ class Birth:
             self.net_devices.move(self.context.linux["netDevices"])
         elif stage == CGROUPS:
             self.groups.settle(self.init.pid, resources)
-            self._delegate()
+            self.delegate()
         elif stage == NAMESPACES_READY:
             self._run_hooks("prestart", "created")
             self._run_hooks("createRuntime", "creating")

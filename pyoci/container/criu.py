@@ -2,6 +2,7 @@
 
 import posix
 import subprocess
+import sys
 
 from pyoci.annotations import CRIU_CONFIG
 from pyoci.errors import Error, cause_of
@@ -9,6 +10,7 @@ from pyoci.paths import absolute, find_program, open_null
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 DUMP, RESTORE = "checkpoint", "restore"
@@ -33,6 +35,8 @@ OPTIONS = (
 DEFAULTS = {"network-lock": "iptables"}
 # --empty-ns's only value that criu takes, and what engines call it.
 EMPTY_NAMESPACES = {"network": "net", "net": "net"}
+# Becomes criu when it is told to.
+GATE = "import posix, sys\nif posix.read(0, 1): posix.execv(sys.argv[1], sys.argv[1:])"
 CONFIGS = ("/etc/criu/pyoci.conf", "/etc/criu/runc.conf")
 
 
@@ -76,7 +80,13 @@ def options(command: str, flags: "dict[str, Any]", annotations: "dict[str, str]"
     return [*words, "--config", config] if config else words
 
 
-def run(words: "list[str]", work: str, log: str, descriptors: "tuple[int, ...]" = ()) -> None:
+def run(
+    words: "list[str]",
+    work: str,
+    log: str,
+    descriptors: "tuple[int, ...]" = (),
+    admit: "Callable[[int], None] | None" = None,
+) -> None:
     """Run it and wait.
 
     Arguments:
@@ -84,22 +94,36 @@ def run(words: "list[str]", work: str, log: str, descriptors: "tuple[int, ...]" 
         work: its working directory, where the log is.
         log: the log's name.
         descriptors: those that it inherits.
+        admit: called with its pid before it does anything: what it makes is born where it is.
 
-    Raises Error with the last of its own errors.
+    Raises Error with the first of its own errors, and what `admit` raises.
     """
     command = [find(), *words, "--work-dir", work, "--log-file", log, "-v4"]
     null = open_null()
     try:
-        done = subprocess.run(
-            command, stdin=null, stdout=null, stderr=subprocess.PIPE, pass_fds=descriptors, cwd=work
+        process = subprocess.Popen(
+            [sys.executable, "-ISc", GATE, *command],
+            stdin=subprocess.PIPE,
+            stdout=null,
+            stderr=subprocess.PIPE,
+            pass_fds=descriptors,
+            cwd=work,
         )
     finally:
         posix.close(null)
-    if done.returncode != 0:
+    with process:
+        try:
+            if admit:
+                admit(process.pid)
+        except BaseException:
+            process.kill()
+            raise
+        errors = process.communicate(b"\n")[1]
+    if process.returncode != 0:
         said = (
             _errors(f"{work}/{log}")
-            or done.stderr.decode("utf-8", "replace").strip()
-            or f"exit status {done.returncode}"
+            or errors.decode("utf-8", "surrogateescape").strip()
+            or f"exit status {process.returncode}"
         )
         raise Error(f"criu {words[0]} failed: {said}", hint=f"its log is {work}/{log}")
 

@@ -116,8 +116,11 @@ def prepare(request: Request, *, cache: bool = True) -> "tuple[Compilation, Plan
         groups = _open_unit(facts, request)
     if request.rootless is not None:
         facts.rootless = request.rootless
-    if request.manager != "systemd":
+    if request.manager == "disabled":
+        groups = _without_cgroups(facts, linux, request)
+    elif request.manager != "systemd":
         groups = _open_cgroups(facts, linux, request)
+    groups.warn = request.warn
     rules = (linux.get("resources") or {}).get("devices")
     if rules and groups.groups and not facts.rootless:
         groups.check_devices(rules)
@@ -191,6 +194,16 @@ def _open_unit(facts: host.Host, request: Request) -> "Cgroups":
         memory=f"{request.root}/{store.SYSTEMD_MEMORY}",
         owner=_owner(facts, request),
     )
+
+
+def _without_cgroups(facts: host.Host, linux: "dict[str, Any]", request: Request) -> "Cgroups":
+    """None: the container stays in its caller's, and nothing is limited."""
+    from pyoci.cgroups.tree import Cgroups
+
+    asked = [name for name, value in (linux.get("resources") or {}).items() if value]
+    if asked:
+        request.warn(f"linux.resources: not applied, since --cgroup-manager is disabled: {', '.join(asked)}")
+    return Cgroups(facts.layout.mode, "", [])
 
 
 def _shown_without_own(facts: host.Host) -> "dict[str, str]":

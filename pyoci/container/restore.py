@@ -2,23 +2,26 @@
 
 import posix
 
-from pyoci import files, shim
-from pyoci.container import checkpoint, criu, store
-from pyoci.container.create import first_state
-from pyoci.container.identity import start_time
+from pyoci import shim
+from pyoci.container import checkpoint, conversation, criu, notify, store
+from pyoci.container.create import SIGKILL, Birth
+from pyoci.container.init import Init, open_tasks
 from pyoci.container.request import prepare_new
 from pyoci.errors import Error
+from pyoci.plan import devices, mounts
+from pyoci.plan.namespaces import NAMESPACES
+from pyoci.plan.plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyoci.cgroups.tree import Cgroups
     from pyoci.container.request import Request
     from pyoci.container.store import Entry
 
 ROOT, PID_FILE = "criu-root", "criu.pid"
+OF_NAMESPACES = ("proc", "mqueue", "sysfs", "cgroup", "cgroup2")
 
 
 def restore(request: "Request", flags: "dict[str, Any]") -> "Entry":
@@ -34,83 +37,161 @@ def restore(request: "Request", flags: "dict[str, Any]") -> "Entry":
     images = criu.directory(flags["image-path"] or checkpoint.DEFAULT_IMAGES, make=False)
     work = criu.directory(flags["work-path"] or images, make=True)
     notes = checkpoint.read_notes(images)
-    context, _, groups = prepare_new(request)
+    context, plan, groups = prepare_new(request)
     entry = store.reserve(request.root, request.id)
-    root = f"{entry.path}/{ROOT}"
+    rebirth = Rebirth(request, context, plan, groups, entry)
     try:
-        _write_state(entry, request, context, groups)
-        groups.create()
-        groups.apply(context.linux.get("resources") or {})
-        # criu wants the root filesystem to be a mount.
-        posix.mkdir(root, 0o700)
-        shim.bind(context.root_path, root)
-        try:
-            _run(request, flags, notes, groups, (images, work, root))
-        finally:
-            shim.unmount(root)
-            posix.rmdir(root)
-        _note_process(entry, request, f"{work}/{PID_FILE}")
-        groups.apply_devices((context.linux.get("resources") or {}).get("devices") or [])
+        rebirth.restore(flags, notes, images, work)
     except BaseException:
-        groups.kill()
-        groups.remove()
-        entry.remove()
+        rebirth.undo()
         raise
     finally:
-        groups.close()
+        rebirth.close()
     return entry
 
 
-def _write_state(entry: "Entry", request: "Request", context: "Any", groups: "Cgroups") -> None:
-    entry.state = first_state(request, context, groups)
-    store.save_config(entry, request.bundle.raw)
-    entry.save()
+class Rebirth(Birth):
+    """A container being restored: what `create` makes around the processes, and criu's instead of an init."""
+
+    pid = 0
+
+    def restore(self, flags: "dict[str, Any]", notes: "dict[str, Any]", images: str, work: str) -> None:
+        """Make everything, in order."""
+        self.write_down()
+        if not self.request.notify and any(kind == checkpoint.NOTIFY for kind, _ in notes["mounts"].values()):
+            notify.make_directory(self.entry)
+        self.make_surroundings()
+        on_host = "mount" not in self.context.namespaces
+        if on_host:
+            self._mount_on_host()
+        # criu wants the root filesystem to be a mount.
+        root = f"{self.entry.path}/{ROOT}"
+        posix.mkdir(root, 0o700)
+        shim.bind(self.context.root_path, root)
+        try:
+            self._run(flags, notes, (images, work, root))
+        finally:
+            shim.unmount(root)
+            posix.rmdir(root)
+        with open(f"{work}/{PID_FILE}") as text:
+            self.pid = int(text.read())
+        resources = self.context.linux.get("resources") or {}
+        if self.groups.groups:
+            # Only now: criu works in the cgroups, too, and needs more than the container did.
+            self.groups.apply(resources)
+            self.delegate()
+        self.admit(self.pid, resources)
+        if on_host:
+            self._mount_in_namespaces()
+
+    def _mount_on_host(self) -> None:
+        """What lies in the host's tree, and criu doesn't make, since it isn't the container's mount namespace."""
+        plan = Plan()
+        mounts.compile_root(self.context, plan)
+        mounts.compile_mounts(self.context, plan, lambda entry: not _shows_namespace(entry))
+        devices.compile_devices(self.context, plan)
+        self._execute(plan, {})
+
+    def _mount_in_namespaces(self) -> None:
+        """What shows the namespaces of the process that mounts it."""
+        held = [
+            posix.open(f"/proc/{self.pid}/{name}", posix.O_RDONLY | posix.O_CLOEXEC)
+            for name in ("root", "ns/pid")
+        ]
+        held.append(posix.pidfd_open(self.pid))
+        plan = Plan()
+        target, root = plan.slot("container"), plan.slot("root")
+        kinds = [kind for kind in ("ipc", "network", "cgroup") if kind in self.context.namespaces]
+        plan.add("enter-namespaces", "", target, sum(NAMESPACES[kind][0] for kind in kinds))
+        plan.add("enter-root", "", root)
+        plan.add("hold-root", "")
+        mounts.compile_mounts(self.context, plan, _shows_namespace)
+        mounts.compile_root_attributes(self.context, plan)
+        try:
+            self._execute(plan, {"root": held[0], "container": held[2]}, held[1])
+        finally:
+            for fd in held:
+                posix.close(fd)
+
+    def _execute(self, plan: Plan, given: "dict[str, int]", pid_namespace: "int | None" = None) -> None:
+        """Have an init do the steps of a plan that ends."""
+        self.plan, self.init = plan, Init(plan, self.entry.id)
+        self.init.start(self.init.prepare(given, open_tasks), pid_namespace)
+        while message := conversation.receive(self.init.conversation):
+            if message.kind == conversation.FAILED:
+                raise self._failed(message)
+            self._fetch(message.step)
+        status = self.init.reap()
+        self.init.close()
+        if status != 0:
+            from pyoci.container import failure
+
+            raise failure.died(status)
+
+    def _run(self, flags: "dict[str, Any]", notes: "dict[str, Any]", places: "tuple[str, str, str]") -> None:
+        images, work, root = places
+        words = ["restore", "--images-dir", images, "--root", root, "--restore-detached"]
+        words += ["--pidfile", PID_FILE]
+        try:
+            posix.unlink(f"{work}/{PID_FILE}")
+        except FileNotFoundError:
+            pass
+        for point, (kind, detail) in notes["mounts"].items():
+            words += ["--external", f"mnt[{point}]:{self._source(kind, detail)}"]
+        kept = []
+        for fd, key in enumerate(notes["stdio"]):
+            if key:
+                # Its own 0, 1 and 2 are its own.
+                kept.append(_above(fd))
+                words += ["--inherit-fd", f"fd[{kept[-1]}]:{key}"]
+        if self.groups.groups:
+            words += ["--cgroup-root", self.groups.path]
+        else:
+            flags = flags | {"manage-cgroups-mode": "ignore"}
+        words += criu.options(criu.RESTORE, flags, self.request.bundle.config.get("annotations") or {})
+        try:
+            criu.run(words, work, "restore.log", tuple(kept), self._admit_criu)
+        finally:
+            for fd in kept:
+                posix.close(fd)
+
+    def _admit_criu(self, pid: int) -> None:
+        """The processes are born where criu is."""
+        self.groups.begin(pid, {})
+        self.groups.settle(pid, {})
+        self.groups.join(pid)
+        if self.resctrl:
+            self.resctrl.join(pid)
+
+    def _source(self, kind: str, detail: str) -> str:
+        """Where a mount that isn't the container's own filesystem comes from now."""
+        if kind == checkpoint.CGROUP:
+            return self._hierarchy(detail)
+        if kind == checkpoint.NOTIFY:
+            return f"{self.entry.path}/{notify.DIRECTORY}"
+        return "/dev/null" if kind == checkpoint.NULL_DEVICE else detail
+
+    def _hierarchy(self, options: str) -> str:
+        """The container's directory in the v1 hierarchy with these mount options; without any of its own its caller's."""
+        for base, controllers in self.context.host.layout.hierarchies:
+            if set(controllers) & set(options.split(",")):
+                return self.context.shown_cgroups.get(base) or base + self.groups.path
+        raise Error(f"this host has no cgroup hierarchy of {options}, which the checkpoint shows")
+
+    def undo(self) -> None:
+        """See `Birth.undo`; without cgroups only the first process is known."""
+        if self.pid and not self.groups.groups:
+            try:
+                posix.kill(self.pid, SIGKILL)
+            except ProcessLookupError:
+                pass
+        super().undo()
 
 
-def _run(
-    request: "Request",
-    flags: "dict[str, Any]",
-    notes: "dict[str, Any]",
-    groups: "Cgroups",
-    places: "tuple[str, str, str]",
-) -> None:
-    images, work, root = places
-    words = ["restore", "--images-dir", images, "--root", root, "--restore-detached", "--pidfile", PID_FILE]
-    try:
-        posix.unlink(f"{work}/{PID_FILE}")
-    except FileNotFoundError:
-        pass
-    for point, (kind, detail) in notes["mounts"].items():
-        source = _source(kind, detail, groups)
-        words += ["--external", f"mnt[{point}]:{source}"]
-    kept = []
-    for fd, key in enumerate(notes["stdio"]):
-        if key:
-            # Its own 0, 1 and 2 are its own.
-            kept.append(_above(fd))
-            words += ["--inherit-fd", f"fd[{kept[-1]}]:{key}"]
-    words += ["--cgroup-root", groups.path]
-    words += criu.options(criu.RESTORE, flags, request.bundle.config.get("annotations") or {})
-    try:
-        criu.run(words, work, "restore.log", tuple(kept))
-    finally:
-        for fd in kept:
-            posix.close(fd)
-
-
-def _source(kind: str, detail: str, groups: "Cgroups") -> str:
-    """Where a mount that isn't the container's own filesystem comes from now."""
-    if kind == checkpoint.CGROUP:
-        return _hierarchy(groups, detail)
-    return "/dev/null" if kind == checkpoint.NULL_DEVICE else detail
-
-
-def _hierarchy(groups: "Cgroups", options: str) -> str:
-    """The container's directory in the v1 hierarchy with these mount options."""
-    for group in groups.groups:
-        if set(group.controllers) & set(options.split(",")):
-            return group.path
-    raise Error(f"this host has no cgroup hierarchy of {options}, which the checkpoint shows")
+def _shows_namespace(entry: "dict[str, Any]") -> bool:
+    """Whether a mount shows what the namespaces of its maker have, or lies below /proc."""
+    shows = entry.get("type") in OF_NAMESPACES and not {"bind", "rbind"} & set(entry.get("options") or ())
+    return shows or mounts.normalise(entry["destination"]).startswith("/proc/")
 
 
 def _above(fd: int) -> int:
@@ -119,20 +200,17 @@ def _above(fd: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_DUPFD, 100)
 
 
-def _note_process(entry: "Entry", request: "Request", file: str) -> None:
-    with open(file) as text:
-        pid = int(text.read())
-    entry.state["pid"] = pid
-    entry.state["start_time"] = start_time(pid)
-    entry.save()
-    if request.pid_file:
-        files.write_file(request.pid_file, str(pid).encode(), 0o644)
-
-
-def run(request: "Request", flags: "dict[str, Any]", warn: "Callable[[str], None]") -> int:
+def run(
+    request: "Request",
+    flags: "dict[str, Any]",
+    warn: "Callable[[str], None]",
+    begun: "Callable[[], None]",
+) -> int:
     """Restore, and in the foreground wait for the end and delete it; the exit status. Raises Error."""
     if flags["detach"]:
-        restore(request, flags).close()
+        entry = restore(request, flags)
+        _announce(entry, request)
+        entry.close()
         return 0
     from pyoci.container.delete import delete
     from pyoci.container.foreground import catch_signals, wait
@@ -146,6 +224,17 @@ def run(request: "Request", flags: "dict[str, Any]", warn: "Callable[[str], None
     wakeup = catch_signals()
     entry = restore(request, flags)
     try:
-        return wait(entry.state["pid"], wakeup, None)
+        proxy = _announce(entry, request)
+        begun()
+        return wait(entry.state["pid"], wakeup, None, proxy)
     finally:
         delete(entry, force=True, warn=warn)
+
+
+def _announce(entry: "Entry", request: "Request") -> "notify.Proxy | None":
+    """What passes the program's messages on to the service manager, which is told that it runs; None if there is none."""
+    if not request.notify:
+        return None
+    proxy = notify.Proxy(entry)
+    proxy.announce()
+    return proxy

@@ -13,17 +13,27 @@ from pyoci.paths import is_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyoci.container.console import Relay
     from pyoci.container.request import Request
 
 
-def run(request: "Request", *, detach: bool, keep: bool, subreaper: bool = True) -> int:
+def run(
+    request: "Request",
+    *,
+    detach: bool,
+    keep: bool,
+    subreaper: bool = True,
+    begun: "Callable[[], None] | None" = None,
+) -> int:
     """Run the container.
 
     Arguments:
         detach: return when it runs.
         keep: leave the ended container to `delete`.
         subreaper: in the foreground, reap what the container leaves behind (without a pid namespace of its own).
+        begun: called when the program runs, before the wait for its end.
 
     Returns:
         The exit status: the program's, or 128 and the number of the signal that ended it.
@@ -43,6 +53,8 @@ def run(request: "Request", *, detach: bool, keep: bool, subreaper: bool = True)
         proxy = start(entry, request.warn, wait=detach, trace=request.trace)
         if detach:
             return 0
+        if begun:
+            begun()
         assert wakeup is not None
         return wait(entry.state["pid"], wakeup, relay, proxy, request.warn)
     except BaseException:

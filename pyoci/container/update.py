@@ -11,6 +11,7 @@ from pyoci.spec.bundle import drop_nulls, validate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyoci.cgroups.journal import Journal
@@ -103,13 +104,20 @@ def schemas_from_flags(flags: "dict[str, str | None]") -> "dict[str, str]":
     return {name: text for flag, name in RDT_FLAGS if (text := flags[flag])}
 
 
-def update(entry: "Entry", resources: "Resources", schemas: "dict[str, str] | None" = None) -> None:
+def update(
+    entry: "Entry",
+    resources: "Resources",
+    schemas: "dict[str, str] | None" = None,
+    *,
+    warn: "Callable[[str], None] | None" = None,
+) -> None:
     """Set the limits that are given; all others stay.
 
     Arguments:
         entry: locked.
         resources: linux.resources.
         schemas: the l3CacheSchema and memBwSchema of linux.intelRdt.
+        warn: where warnings go.
 
     Raises ConfigError for a value that can't be had; Error if the container isn't created or running. Then everything is as
     it was before.
@@ -125,7 +133,7 @@ def update(entry: "Entry", resources: "Resources", schemas: "dict[str, str] | No
             if schemas:
                 _update_resctrl(entry, schemas, journal)
             if resources:
-                _update_cgroups(entry, resources, journal)
+                _update_cgroups(entry, resources, journal, warn)
     except ConfigError as error:
         raise ConfigError(error.problems, name="resources", hint=error.hint) from None
 
@@ -138,8 +146,11 @@ def _update_resctrl(entry: "Entry", schemas: "dict[str, str]", journal: "Journal
     resctrl.from_record(entry.state["resctrl"]).update(schemas, journal)
 
 
-def _update_cgroups(entry: "Entry", resources: "Resources", journal: "Journal") -> None:
+def _update_cgroups(
+    entry: "Entry", resources: "Resources", journal: "Journal", warn: "Callable[[str], None] | None"
+) -> None:
     groups = tree.from_record(entry.state["cgroups"])
+    groups.warn = warn
     if not groups.groups:
         raise Error(f'cannot update container "{entry.id}": it has no cgroup')
     groups.update(resources, journal)

@@ -23,6 +23,7 @@ from pyoci.plan.plan import Fetch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyoci.plan.compile import Compilation
@@ -141,9 +142,13 @@ def compile_change_of_root(context: "Compilation", plan: "Plan") -> None:
         plan.add("move-root" if context.no_pivot else "pivot-root", "/root/path")
 
 
-def compile_mounts(context: "Compilation", plan: "Plan") -> None:
-    """Every entry of `mounts`, in the listed order."""
+def compile_mounts(
+    context: "Compilation", plan: "Plan", wanted: "Callable[[dict[str, Any]], bool] | None" = None
+) -> None:
+    """Every entry of `mounts`, in the listed order; with `wanted` only those that it takes."""
     for i, entry in enumerate(context.config.get("mounts") or ()):
+        if wanted and not wanted(entry):
+            continue
         mount = Mount(entry, f"/mounts/{i}", context.bundle)
         _check_proc(mount)
         if mount.copy_up and (mount.type != "tmpfs" or mount.bind is not None):
@@ -307,10 +312,10 @@ def _compile_filesystem(context: "Compilation", plan: "Plan", mount: Mount) -> N
 
 def compile_hidden(context: "Compilation", plan: "Plan") -> None:
     """maskedPaths and readonlyPaths."""
-    for i, path in enumerate(context.linux.get("readonlyPaths") or ()):
-        plan.add("make-readonly", f"/linux/readonlyPaths/{i}", path)
-    for i, path in enumerate(context.linux.get("maskedPaths") or ()):
-        plan.add("mask", f"/linux/maskedPaths/{i}", path)
+    for name, step in (("readonlyPaths", "make-readonly"), ("maskedPaths", "mask")):
+        for i, path in enumerate(context.linux.get(name) or ()):
+            if path:
+                plan.add(step, f"/linux/{name}/{i}", path)
 
 
 def compile_root_attributes(context: "Compilation", plan: "Plan") -> None:

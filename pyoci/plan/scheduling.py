@@ -75,9 +75,9 @@ def compile_scheduling(context: "Compilation", plan: "Plan") -> None:
     if memory:
         mode = MEMORY_MODES[memory["mode"]] | _bits(MEMORY_FLAGS, memory.get("flags"))
         plan.add("set-memory-policy", "/linux/memoryPolicy", mode, node_mask(memory.get("nodes") or ""))
-    if context.linux.get("personality"):
-        domain = PERSONALITIES[context.linux["personality"]["domain"]]
-        plan.add("set-personality", "/linux/personality", domain)
+    domain = (context.linux.get("personality") or {}).get("domain")
+    if domain:
+        plan.add("set-personality", "/linux/personality", PERSONALITIES[domain])
 
 
 def numbers(text: str) -> "set[int]":

@@ -134,7 +134,7 @@ def compile_profile(
 
     Raises ConfigError for what the specification, libseccomp or the kernel refuses.
     """
-    if not profile:
+    if not profile or not profile.get("defaultAction"):
         return None
     _refuse(_profile_problems(profile))
     say = warn or _say_nothing

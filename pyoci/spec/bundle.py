@@ -7,12 +7,13 @@ schemas/, and `rules`). Whatever is needed to explain a mistake is imported only
 import errno
 import posix
 
-from pyoci.errors import ConfigError, Error, cause_of
+from pyoci.errors import ConfigError, Error, cause_of, missing_package
 from pyoci.jsontext import parse
 from pyoci.paths import absolute, is_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 SIZE_LIMIT = 64 << 20
@@ -39,17 +40,22 @@ class Bundle:
         self.name = name
 
     @staticmethod
-    def load(path: str, config_path: "str | None" = None) -> "Bundle":
+    def load(
+        path: str, config_path: "str | None" = None, *, warn: "Callable[[str], None] | None" = None
+    ) -> "Bundle":
         """Read and check one; see `load`."""
-        return load(path, config_path)
+        return load(path, config_path, warn=warn)
 
 
-def load(bundle_path: str, config_path: "str | None" = None) -> Bundle:
+def load(
+    bundle_path: str, config_path: "str | None" = None, *, warn: "Callable[[str], None] | None" = None
+) -> Bundle:
     """Read the bundle's config.json and check it.
 
     Arguments:
         bundle_path: the bundle's directory, absolute or relative to the working directory.
         config_path: another file to read in place of config.json; relative to the bundle, as crun has it.
+        warn: called with a line for each property that seems to be misspelt, also of a config that isn't valid.
 
     Raises:
         Error: a file that can't be read or isn't JSON.
@@ -66,7 +72,7 @@ def load(bundle_path: str, config_path: "str | None" = None) -> Bundle:
     except OSError as error:
         _explain_unreadable(path, file, error)
     config = parse(raw, name)
-    validate(config, raw, name)
+    validate(config, raw, name, warn=warn)
     if b"null" in raw:
         drop_nulls(config)
     return Bundle(path, file, config, raw, name)
@@ -107,13 +113,20 @@ def _explain_unreadable(bundle: str, file: str, error: OSError) -> "NoReturn":
     raise Error(f'"{file}" can\'t be read: {posix.strerror(error.errno or errno.EIO)}') from None
 
 
-def validate(config: "Any", raw: "bytes | None" = None, name: str = "config.json") -> None:
+def validate(
+    config: "Any",
+    raw: "bytes | None" = None,
+    name: str = "config.json",
+    *,
+    warn: "Callable[[str], None] | None" = None,
+) -> None:
     """Check a configuration: its shape (schemas/config.json) and what relates its parts (`rules`).
 
     Arguments:
         config: what `parse` returned. A member whose value is null counts as absent.
         raw: the text that it was parsed from, for the line of each problem.
         name: what the file is called in messages.
+        warn: see `load`.
 
     Raises:
         ConfigError: it has every problem, in the order of the file.
@@ -121,14 +134,21 @@ def validate(config: "Any", raw: "bytes | None" = None, name: str = "config.json
     from pyoci.spec import rules
     from pyoci.spec._validator import is_valid
 
-    if is_valid(config) and not rules.broken(config):
-        return
-    from pyoci.spec import explain
+    strange: "list[Any]" = []
+    valid = is_valid(config, strange) and not rules.broken(config)
+    if warn and (strange or not valid):
+        _warn_of_names(config, raw, name, warn)
+    if not valid:
+        raise _invalid(config, raw, name)
 
-    raise ConfigError(explain.problems(config, raw), name=name)
 
-
-def validate_process(process: "Any", raw: "bytes | None" = None, name: str = "process.json") -> None:
+def validate_process(
+    process: "Any",
+    raw: "bytes | None" = None,
+    name: str = "process.json",
+    *,
+    warn: "Callable[[str], None] | None" = None,
+) -> None:
     """Check a process object on its own, as exec reads one; like `validate`.
 
     Raises:
@@ -137,11 +157,32 @@ def validate_process(process: "Any", raw: "bytes | None" = None, name: str = "pr
     from pyoci.spec import rules
     from pyoci.spec._validator import _process as is_valid
 
-    if is_valid(process) and not rules.broken({"process": process}):
-        return
-    from pyoci.spec import explain
+    strange: "list[Any]" = []
+    valid = is_valid(process, strange) and not rules.broken({"process": process})
+    if warn and (strange or not valid):
+        _warn_of_names(process, raw, name, warn, "process")
+    if not valid:
+        raise _invalid(process, raw, name, "/process")
 
-    raise ConfigError(explain.problems(process, raw, "/process"), name=name)
+
+def _warn_of_names(
+    value: "Any", raw: "bytes | None", name: str, warn: "Callable[[str], None]", definition: str = ""
+) -> None:
+    from pyoci.spec import misspelt
+
+    for line in misspelt.warnings(value, raw, name, definition):
+        warn(line)
+
+
+def _invalid(value: "Any", raw: "bytes | None", name: str, root: str = "") -> Error:
+    try:
+        from pyoci.spec import explain
+    except ImportError as error:
+        missing = missing_package(error)
+        return Error(
+            f"{name} is not valid, and what is wrong can't be told: {missing.message}", hint=missing.hint
+        )
+    return ConfigError(explain.problems(value, raw, root), name=name)
 
 
 def drop_nulls(value: "Any") -> None:

@@ -143,7 +143,8 @@ def _type(error: Found) -> str:
 
 
 def _enum(error: Found) -> str:
-    *others, last = error.validator_value
+    # "" stands for an absent member.
+    *others, last = (member for member in error.validator_value if member)
     return f"must be one of {', '.join(others)} or {last}" if others else f"must be {last}"
 
 
@@ -159,6 +160,9 @@ def _range(error: Found) -> str:
 def _format(error: Found) -> str:
     if "\0" in error.instance:
         return "must not have a NUL character in it"
+    if error.validator_value == "device-access":
+        letters = error.instance.translate({ord(letter): None for letter in "rwm"})
+        return f'must be some of r, w and m, and "{shorten(letters[:1])}" is none of them'
     if error.validator_value == "oci-version" and formats.semver(error.instance):
         return "must be a version that this runtime knows, 1.x or older"
     return f"must be {FORMATS[error.validator_value]}"
@@ -209,6 +213,7 @@ FORMATS = {
     "line": "a single line",
     "memory-bandwidth-schema": "a single line that begins with MB:",
     "oci-version": "a version as Semantic Versioning writes it, such as 1.3.0",
+    "optional-path": "an absolute path",
     "page-size": "the size of a huge page, such as 64KB, 2MB or 1GB",
     "resctrl-group": "the name of a directory, or /",
     "semver": "a version as Semantic Versioning writes it, such as 1.3.0",

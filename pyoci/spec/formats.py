@@ -20,6 +20,11 @@ def absolute_path(value: str) -> bool:
     return value[:1] == "/" and "\0" not in value
 
 
+def optional_path(value: str) -> bool:
+    """A path from the root, or empty, which is Go's unset one."""
+    return value == "" or absolute_path(value)
+
+
 def component(value: str) -> bool:
     """One component of a path, so that no value can lead out of the directory that it is looked up in."""
     return value not in ("", ".", "..") and "/" not in value and "\0" not in value and "\n" not in value
@@ -60,8 +65,8 @@ def page_size(value: str) -> bool:
 
 
 def device_access(value: str) -> bool:
-    """What may be done with a device: some of r, w and m, each at most once."""
-    return 0 < len(value) == len(set(value)) and not value.strip("rwm")
+    """What may be done with a device: some of r, w and m, in any order; empty is Go's unset one."""
+    return not value.strip("rwm")
 
 
 def interface_name(value: str) -> bool:
@@ -72,10 +77,10 @@ def interface_name(value: str) -> bool:
 
 
 def interface_template(value: str) -> bool:
-    """The name of a network interface, or one that ends in %d, where the kernel puts a free number."""
+    """The name of a network interface, or one that ends in %d, where the kernel puts a free number; empty is unset."""
     if value[-2:] == "%d":
         return len(value) <= INTERFACE_NAME_LIMIT and interface_name(value[:-2] + "0")
-    return interface_name(value)
+    return value == "" or interface_name(value)
 
 
 def host_name(value: str) -> bool:
@@ -94,13 +99,13 @@ def word(value: str) -> bool:
 
 
 def memory_bandwidth_schema(value: str) -> bool:
-    """A line of a resctrl schemata file that is about memory bandwidth."""
-    return value[:3] == "MB:" and line(value)
+    """A line of a resctrl schemata file that is about memory bandwidth; empty is unset."""
+    return value == "" or (value[:3] == "MB:" and line(value))
 
 
 def resctrl_group(value: str) -> bool:
-    """A directory right below the mount of resctrl, or / for that mount itself."""
-    return value == "/" or component(value)
+    """A directory right below the mount of resctrl, or / for that mount itself; empty is unset."""
+    return value in ("", "/") or component(value)
 
 
 def _digits(value: str) -> bool:
@@ -126,6 +131,7 @@ FORMATS = {
     "line": line,
     "memory-bandwidth-schema": memory_bandwidth_schema,
     "oci-version": oci_version,
+    "optional-path": optional_path,
     "page-size": page_size,
     "resctrl-group": resctrl_group,
     "semver": semver,

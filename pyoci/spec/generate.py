@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 
 PYTHON_TYPES = {"array": "list", "boolean": "bool", "integer": "int", "object": "dict", "string": "str"}
 
-# These say nothing about a value, or are read together with another keyword.
-SILENT = {"$schema", "$defs", "title", "description", "then"}
+# These say nothing about a value, or are read together with another keyword. `others` are the names of properties that the
+# specification has for other platforms, or had in earlier versions.
+SILENT = {"$schema", "$defs", "title", "description", "then", "others"}
 
 
 class Writer:
     """Turns schemas into the functions of a module.
 
     A definition that others refer to becomes a function if it has parts, and is written in place otherwise.
-    Subschemas that only ask (`if`, `anyOf`) become functions, too. Every check is a line that returns False.
+    Subschemas that only ask (`if`, `anyOf`) become functions, too. Every check is a line that returns False. An object with a
+    property that isn't known goes into the list `strange`.
     """
 
     def __init__(self, definitions: Schema) -> None:
@@ -63,7 +65,7 @@ class Writer:
         name = rules["$ref"].rpartition("/")[2]
         target = self.definitions[name]
         if target["type"] in ("array", "object"):
-            return refuse(depth, f"not {self.function(f'_{name}', target)}({value})")
+            return refuse(depth, f"not {self.function(f'_{name}', target)}({value}, strange)")
         return self.check(target, value, depth)
 
     def type(self, rules: Schema, value: str, depth: int) -> list[str]:
@@ -72,8 +74,11 @@ class Writer:
 
     def enum(self, rules: Schema, value: str, depth: int) -> list[str]:
         members = ", ".join(repr(member) for member in sorted(rules["enum"]))
-        name = self.constants.setdefault(f"frozenset(({members},))", f"_E{len(self.constants)}")
-        return refuse(depth, f"{value} not in {name}")
+        return refuse(depth, f"{value} not in {self.constant(members)}")
+
+    def constant(self, members: str) -> str:
+        """The name of a set."""
+        return self.constants.setdefault(f"frozenset(({members},))", f"_E{len(self.constants)}")
 
     def minimum(self, rules: Schema, value: str, depth: int) -> list[str]:
         if "maximum" in rules:
@@ -112,6 +117,12 @@ class Writer:
             else:
                 body = self.check(its_rules, member, depth + 1)
                 lines += [f"{indent(depth)}if {member} is not None:", *body]
+        # An object that is only asked about has no type: its other properties are known elsewhere.
+        if "type" in rules:
+            known = ", ".join(repr(name) for name in sorted({*rules["properties"], *rules.get("others", ())}))
+            lines.append(
+                f"{indent(depth)}if not {self.constant(known)}.issuperset({value}): strange.append({value})"
+            )
         return lines
 
     def required(self, rules: Schema, value: str, depth: int) -> list[str]:
@@ -132,11 +143,11 @@ class Writer:
 
     def any_of(self, rules: Schema, value: str, depth: int) -> list[str]:
         asked = [self.ask(branch) for branch in rules["anyOf"]]
-        return refuse(depth, f"not ({' or '.join(f'{name}({value})' for name in asked)})")
+        return refuse(depth, f"not ({' or '.join(f'{name}({value}, strange)' for name in asked)})")
 
     def condition(self, rules: Schema, value: str, depth: int) -> list[str]:
         body = self.check(rules["then"], value, depth + 1)
-        return [f"{indent(depth)}if {self.ask(rules['if'])}({value}):", *body]
+        return [f"{indent(depth)}if {self.ask(rules['if'])}({value}, strange):", *body]
 
     def ask(self, rules: Schema) -> str:
         return self.function(f"_ask{sum(name.startswith('_ask') for name in self.functions)}", rules)
@@ -148,7 +159,8 @@ class Writer:
             parts.append(f"from pyoci.spec.formats import {', '.join(sorted(self.formats))}\n\n")
         parts += [f"{name} = {members}\n" for members, name in self.constants.items()]
         for name, body in self.functions.items():
-            parts.append("\n\n" + "\n".join([f'def {name}(v0: "Any") -> bool:', *merge(body)]) + "\n")
+            head = f'def {name}(v0: "Any", strange: "list[Any]") -> bool:'
+            parts.append("\n\n" + "\n".join([head, *merge(body)]) + "\n")
         return "".join(parts)
 
 
@@ -202,7 +214,9 @@ def merge(lines: list[str]) -> list[str]:
 
 
 def generate(name: str = "config") -> str:
-    """The text of a module whose `is_valid(value)` says whether a value fits one of the schemas.
+    """The text of a module whose `is_valid(value, strange)` says whether a value fits one of the schemas.
+
+    It adds to the list `strange` each object that has a property which the schema doesn't know.
 
     Arguments:
         name: the schema's file name without its end.

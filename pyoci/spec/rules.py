@@ -90,11 +90,14 @@ def _rlimits(config: "Object", process: "Object", linux: "Object") -> "Findings"
 
 
 def _console_size(config: "Object", process: "Object", linux: "Object") -> "Findings":
-    # struct winsize has 16 bits for each; without a terminal the size must be ignored.
-    if process.get("terminal"):
-        for name, value in (process.get("consoleSize") or {}).items():
-            if name in ("height", "width") and value > 65535:
-                yield f"/process/consoleSize/{name}", f"must be between 0 and 65535 (it is {value})"
+    size = process.get("consoleSize")
+    for name in ("height", "width") if size else ():
+        value = size.get(name)  # type: ignore[union-attr]
+        if value is None:
+            yield f"/process/consoleSize/{name}", "is missing (a size has a height and a width)"
+        # struct winsize has 16 bits for each; without a terminal the size must be ignored.
+        elif value > 65535 and process.get("terminal"):
+            yield f"/process/consoleSize/{name}", f"must be between 0 and 65535 (it is {value})"
 
 
 def _scheduler(config: "Object", process: "Object", linux: "Object") -> "Findings":
@@ -339,13 +342,20 @@ def _seccomp(config: "Object", process: "Object", linux: "Object") -> "Findings"
     if not seccomp:
         return
     here = "/linux/seccomp"
+    if not seccomp.get("defaultAction"):
+        # What is empty is no filter, as with runc; half of one must not be taken for none.
+        if any(seccomp.values()):
+            yield f"{here}/defaultAction", "is missing (what happens to system calls that no rule matches)"
+        return
     yield from _errno(here, "defaultErrnoRet", seccomp, seccomp["defaultAction"])
     if seccomp["defaultAction"] == "SCMP_ACT_NOTIFY" and not seccomp.get("listenerPath"):
         yield f"{here}/defaultAction", NO_AGENT
-    if seccomp.get("listenerMetadata") is not None and not seccomp.get("listenerPath"):
+    if seccomp.get("listenerMetadata") and not seccomp.get("listenerPath"):
         yield f"{here}/listenerMetadata", "needs listenerPath beside it (there is none)"
     for i, rule in enumerate(seccomp.get("syscalls") or ()):
         yield from _errno(f"{here}/syscalls/{i}", "errnoRet", rule, rule["action"])
+        if not rule["action"]:
+            yield f"{here}/syscalls/{i}/action", "must not be empty (what happens to the system calls)"
         if rule["action"] == "SCMP_ACT_NOTIFY" and not seccomp.get("listenerPath"):
             yield f"{here}/syscalls/{i}/action", NO_AGENT
 

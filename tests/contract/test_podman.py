@@ -105,6 +105,34 @@ def test_a_failing_create_is_told_in_one_piece(
         assert "config.json" in go.last_error(log)
 
 
+@pytest.mark.peers_differ(runc="writes a row of objects", crun="writes a row of objects")
+def test_with_warnings_before_it_both_ways_to_read_the_log_find_the_error(
+    go_runc: Runtime, bundle: MakeBundle, tmp_path: Path, log: Path
+) -> None:
+    """libpod's readConmonPipeData takes the whole file for one object; containerd looks for the last error."""
+    capabilities = {"bounding": ["CAP_MADE_UP"]}
+    mount = {"destination": "/x", "source": "/no/such", "options": ["bind"]}
+    path = bundle(process={"capabilities": capabilities}, mounts=[mount])
+    go_runc.fails("create", "--bundle", path, new_id())
+    whole = json.loads(log.read_text())
+    assert whole["level"] == "error"
+    assert NOT_FOUND.match(whole["msg"]) or "/no/such" in whole["msg"]
+    assert whole["msg"] == go.last_error(log)
+    assert any("CAP_MADE_UP" in warning for warning in whole["warnings"])
+
+
+def test_warnings_alone_are_in_the_log_and_nowhere_else(
+    go_runc: Runtime, bundle: MakeBundle, log: Path
+) -> None:
+    """containerd gives the runtime the container's own standard error."""
+    container = new_id()
+    path = bundle(process={"args": ["true"], "capabilities": {"bounding": ["CAP_MADE_UP"]}})
+    assert go_runc("create", "--bundle", path, container).stderr == ""
+    (entry,) = go.objects(log.read_text())
+    assert (entry["level"], "CAP_MADE_UP" in entry["msg"]) == ("warning", True)
+    go_runc("delete", "--force", container)
+
+
 @pytest.mark.peers_differ(runc="stops at the first", crun="stops at the first")
 def test_however_much_is_wrong_podman_can_read_it(
     podman: Runtime, bundle: MakeBundle, tmp_path: Path

@@ -1,5 +1,6 @@
 """What cannot work is said in a clear line that names the cause, and leaves everything as it was."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -68,6 +69,42 @@ def test_a_file_and_a_directory_on_each_other_are_called_so(
 
 def test_a_missing_bundle_is_an_error(pyoci: Runtime, tmp_path: Path) -> None:
     assert "no-bundle" in create_that_fails(pyoci, tmp_path / "no-bundle")
+
+
+@pytest.mark.peers_differ(crun="says nothing", runc="takes it for the known one, in silence")
+@pytest.mark.parametrize("command", ["check", "plan", "create", "run"])
+def test_a_misspelt_protection_is_a_warning(pyoci: Runtime, bundle: MakeBundle, command: str) -> None:
+    mount = {"destination": "/mnt", "source": "/etc", "options": ["bind"], "readonly": True}
+    path = bundle(process={"args": ["true"], "NoNewPrivileges": True}, mounts=mounts(mount))
+    words = [str(path)] if command in ("check", "plan") else ["--bundle", str(path), new_id()]
+    said = pyoci(command, *words).stderr.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("pyoci: warning: config.json:")
+    assert '/process/NoNewPrivileges: there is no "NoNewPrivileges" here' in said[0]
+    assert said[0].endswith('; did you mean "noNewPrivileges"?')
+    assert "/readonly: there is" in said[1]
+    assert said[1].endswith('; a mount has "ro" in its options for that')
+
+
+@pytest.mark.peers_differ(crun="writes the byte", runc="writes the byte")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_byte_that_is_no_utf_8_is_a_number_in_every_message(
+    pyoci: Runtime, tmp_path: Path, form: str
+) -> None:
+    log = tmp_path / "log"
+    flags = [*pyoci.command, "--log", str(log), "--log-format", form]
+    for words in (
+        ["create", "--bundle", b"/no/caf\xe9", "x"],
+        ["state", b"caf\xe9"],
+        ["caf\xe9".encode("latin-1")],
+    ):
+        log.unlink(missing_ok=True)
+        done = subprocess.run([*flags, *words], capture_output=True)
+        assert done.returncode == 1
+        assert rb"caf\xe9" in done.stderr
+        said = log.read_bytes()
+        assert rb"caf\xe9" in said if form == "text" else r"caf\xe9" in json.loads(said)["msg"]
+        assert b"\xe9" not in done.stderr + said
 
 
 def test_a_bundle_without_a_config_is_an_error(pyoci: Runtime, tmp_path: Path) -> None:

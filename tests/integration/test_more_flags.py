@@ -61,8 +61,46 @@ def test_the_cgroup_manager_that_makes_them_itself_can_be_named(pyoci: Runtime, 
     container = new_id()
     pyoci("--cgroup-manager", "cgroupfs", "create", "--bundle", sleeper, container)
     assert f"/pyoci/{container}" in Path(f"/proc/{pyoci.pid(container)}/cgroup").read_text()
-    said = pyoci.fails("--cgroup-manager=disabled", "create", "--bundle", sleeper, new_id())
-    assert '"disabled" is not supported yet' in said
+
+
+def test_without_a_cgroup_manager_the_container_stays_in_its_callers_cgroups(
+    pyoci: Runtime, bundle: MakeBundle
+) -> None:
+    limits = {"pids": {"limit": 20}, "memory": {"limit": 64 << 20}, "cpu": {}}
+    path = bundle(process={"args": ["sleep", "1000"]}, linux={"resources": limits})
+    container = new_id()
+    done = pyoci("--cgroup-manager=disabled", "create", "--bundle", path, container)
+    assert done.stderr == (
+        "pyoci: warning: linux.resources: not applied, since --cgroup-manager is disabled: devices, pids, memory\n"
+    )
+    pyoci("start", container)
+    pid = pyoci.pid(container)
+    assert Path(f"/proc/{pid}/cgroup").read_text() == Path("/proc/self/cgroup").read_text()
+    assert json.loads(pyoci("ps", "--format", "json", container).stdout) == [pid]
+    assert pyoci("exec", container, "echo", "inside").stdout == "inside\n"
+    assert "no cgroup" in pyoci.fails("pause", container)
+    assert "no cgroup" in pyoci.fails("update", "--pids-limit", "5", container)
+    assert "no cgroup" in pyoci.fails("events", "--stats", container)
+    assert json.loads(pyoci("list", "--format", "json").stdout)[0]["status"] == "running"
+    pyoci("kill", "--all", container, "KILL")
+    pyoci.await_status(container, "stopped")
+    pyoci("delete", container)
+
+
+@pytest.mark.parametrize("spaces", ["with a cgroup namespace", "without"])
+def test_without_a_cgroup_manager_cgroups_can_be_mounted(
+    pyoci: Runtime, bundle: MakeBundle, spaces: str
+) -> None:
+    script = "cat /sys/fs/cgroup/*/tasks /sys/fs/cgroup/cgroup.procs 2>/dev/null | grep -c ."
+    path = bundle(process=shell(script))
+    if spaces == "without":
+        config = json.loads((path / "config.json").read_text())
+        config["linux"]["namespaces"] = [
+            each for each in config["linux"]["namespaces"] if each["type"] != "cgroup"
+        ]
+        (path / "config.json").write_text(json.dumps(config))
+    done = pyoci("--cgroup-manager", "disabled", "run", "--bundle", path, new_id())
+    assert int(done.stdout) > 0
 
 
 def test_list_prints_the_ids_only_when_that_is_asked_for(pyoci: Runtime, sleeper: Path) -> None:

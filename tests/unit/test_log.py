@@ -40,8 +40,9 @@ def entries(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
 
 
-def as_go_decodes(text: str) -> str:
-    """A message after encoding/json: what isn't Unicode is the replacement character."""
+def as_shown(text: str) -> str:
+    """A message in which a byte that isn't UTF-8 is a number, and half a character the replacement character."""
+    text = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
@@ -75,10 +76,8 @@ def test_any_message_is_one_object_of_the_json_log(
 ) -> None:
     path = tmp_path_factory.mktemp("json") / "log"
     for message in messages:
-        assert Log(str(path), "json")._append("error", message)
-    read = [as_go_decodes(entry["msg"]) for entry in entries(path)]
-    # Two halves that stand side by side in a Python string are one character in JSON.
-    assert read == [as_go_decodes(json.loads(json.dumps(message))) for message in messages]
+        assert Log(str(path), "json")._append(log._as_json("error", message))
+    assert [entry["msg"] for entry in entries(path)] == [as_shown(message) for message in messages]
 
 
 @settings(deadline=None)
@@ -132,9 +131,59 @@ def test_a_message_cannot_steer_the_terminal(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().err == "pyoci: title \\x1b]0;x\\a \\u009b2J \\r end\ufffd\n"
 
 
-def test_a_path_that_is_no_utf_8_is_printed_as_it_is(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    Log().error(os.fsdecode(b"/caf\xe9"))
-    assert capfdbinary.readouterr().err == b"pyoci: /caf\xe9\n"
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [(b"/caf\xe9", r"/caf\xe9"), (b"\xff\x80/\xc3\xa9", "\\xff\\x80/é"), (b"\xed\xa0\x80", r"\xed\xa0\x80")],
+)
+def test_a_byte_that_is_no_utf_8_is_a_number_wherever_it_is_shown(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], raw: bytes, shown: str
+) -> None:
+    for form in ("json", "text"):
+        Log(str(tmp_path / form), form).error(os.fsdecode(raw))
+        assert capfdbinary.readouterr().err == f"pyoci: {shown}\n".encode()
+    assert entries(tmp_path / "json")[0]["msg"] == shown
+    assert f'msg="{shown}"' in (tmp_path / "text").read_text(encoding="utf-8")
+
+
+def test_warnings_before_an_error_are_in_its_object(tmp_path: Path) -> None:
+    """podman reads the whole log as one object, containerd the last with an error."""
+    path = tmp_path / "log"
+    to = Log(str(path), "json")
+    to.warning("careful")
+    to.warning("/caf\udce9")
+    to.error("failed")
+    to.release()
+    whole = json.loads(path.read_text())
+    assert (whole["level"], whole["msg"]) == ("error", "failed")
+    assert whole["warnings"] == ["careful", r"/caf\xe9"]
+    to.warning("later")
+    to.release()
+    assert [entry["msg"] for entry in entries(path)] == ["failed", "later"]
+
+
+def test_warnings_without_an_error_are_objects_with_the_time_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    to = Log(str(path), "json")
+    to.warning("careful")
+    to.warning("again")
+    before = log.now()
+    assert not path.exists()
+    to.release()
+    to.warning("at once")
+    written = entries(path)
+    assert [(entry["level"], entry["msg"]) for entry in written] == [
+        ("warning", each) for each in ("careful", "again", "at once")
+    ]
+    assert written[1]["time"] <= before
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("level", ["warning", "info"])
+def test_only_a_log_that_engines_read_waits_for_the_end(tmp_path: Path, form: str, level: str) -> None:
+    """Who asks for more than warnings wants to see them when they come."""
+    path = tmp_path / "log"
+    Log(str(path), form, level).warning("careful")
+    assert path.exists() == (form == "text" or level == "info")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +210,7 @@ def test_less_important_messages_are_dropped(
     to = Log(str(path), form, **settings) if form else Log(**settings)
     for write in (to.debug, to.info, to.warning, to.error):
         write("x")
+        to.release()
     printed = capfd.readouterr().err.splitlines()
     if form is None:
         assert printed == [f"pyoci: {level}: x" for level in kept[:-1]] + ["pyoci: x"]
@@ -209,6 +259,7 @@ def test_what_a_lost_log_does_not_take_goes_to_stderr(
 ) -> None:
     to = Log(str(tmp_path / "no/log"), "json")
     to.warning("careful")
+    to.release()
     to.error("failed")
     assert capfd.readouterr().err == "pyoci: warning: careful\npyoci: failed\n"
 
@@ -216,6 +267,7 @@ def test_what_a_lost_log_does_not_take_goes_to_stderr(
 def test_a_full_disk_does_not_stop_the_message(capfd: pytest.CaptureFixture[str]) -> None:
     to = Log("/dev/full", "json")
     to.warning("careful")
+    to.release()
     to.error("failed")
     assert capfd.readouterr().err == "pyoci: warning: careful\npyoci: failed\n"
 
@@ -234,6 +286,7 @@ else:
     os.close(reader)
 log = Log({str(tmp_path / "log")!r}, "json")
 log.warning("careful")
+log.release()
 log.error("failed")
 os._exit(7)
 """
@@ -248,6 +301,7 @@ import sys
 sys.path.insert(0, {str(REPOSITORY)!r})
 from pyoci.log import Log
 log = Log({str(tmp_path / "log")!r}, "json")
+log.release()
 for number in range(200):
     log.warning(sys.argv[1] * (number * 40) + str(number))
 """

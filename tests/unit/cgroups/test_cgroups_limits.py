@@ -116,7 +116,10 @@ EVERYTHING_V2 = [
     ({"memory": {"limit": 64, "swap": 64}}, [("memory.max", "64"), ("memory.swap.max", "0")]),
     ({"memory": {"limit": 64, "swap": -1}}, [("memory.max", "64"), ("memory.swap.max", "max")]),
     ({"memory": {"limit": -1}}, [("memory.max", "max"), ("memory.swap.max", "max")]),
-    ({"memory": {"disableOOMKiller": False, "useHierarchy": True, "kernel": -1, "kernelTCP": 0}}, []),
+    ({"memory": {"disableOOMKiller": False, "useHierarchy": True, "kernelTCP": 0}}, []),
+    # No kernel has these files: `limits` warns.
+    ({"memory": {"kernel": 7}}, [("memory.kmem.limit_in_bytes", "7")]),
+    ({"memory": {"kernelTCP": -1}}, [("memory.kmem.tcp.limit_in_bytes", "max")]),
     ({"cpu": {"shares": 1024}}, [("cpu.weight", "100")]),
     ({"cpu": {"shares": 0, "quota": 0, "period": 0}}, []),
     ({"cpu": {"quota": 5000}}, [("cpu.max", "5000")]),
@@ -181,8 +184,6 @@ def test_v2_takes_the_limit_that_is_set_when_just_swap_changes() -> None:
 @pytest.mark.parametrize(
     ("resources", "pointer"),
     [
-        ({"memory": {"kernel": 5}}, "memory/kernel"),
-        ({"memory": {"kernelTCP": 5}}, "memory/kernelTCP"),
         ({"memory": {"swappiness": 0}}, "memory/swappiness"),
         ({"memory": {"disableOOMKiller": True}}, "memory/disableOOMKiller"),
         ({"memory": {"useHierarchy": False}}, "memory/useHierarchy"),

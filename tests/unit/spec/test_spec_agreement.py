@@ -20,7 +20,7 @@ SLOW = settings(max_examples=250, deadline=None, suppress_health_check=list(Heal
 def compiled(name: str) -> Any:
     namespace: dict[str, Any] = {}
     exec(generate.generate(name), namespace)
-    return namespace["is_valid"]
+    return lambda value: namespace["is_valid"](value, [])
 
 
 def configs(name: str) -> Any:
