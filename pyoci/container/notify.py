@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 VARIABLE = b"NOTIFY_SOCKET"
 DIRECTORY, SOCKET = "notify", "notify.sock"
 INSIDE = "/run/notify"
+READY = b"READY=1"
 BARRIER_S = 30.0
+# When the program is gone the rest is not worth more.
+LAST_BARRIER_S = 2.0
 LONGEST = 65536
 
 
@@ -51,6 +54,9 @@ class Proxy:
 
     def __init__(self, entry: "Entry") -> None:
         self.entry = entry
+        self._said = False
+        # What the manager didn't take yet, and the connection for it: its queue is full.
+        self._waiting: "tuple[Any, ...]" = ()
         manager = posix.environ[VARIABLE]
         self._manager: "str | bytes" = b"\0" + manager[1:] if manager[:1] == b"@" else manager
         path = f"{entry.directory}/{DIRECTORY}/{SOCKET}"
@@ -63,71 +69,107 @@ class Proxy:
         except OSError as error:
             raise Error(f"{entry.path}/{DIRECTORY}/{SOCKET}: {cause_of(error)}") from None
 
-    def fileno(self) -> int:
-        """To poll."""
-        return self._socket.fileno()
-
     def wait_until_ready(self) -> None:
         """Until the program says READY=1, or has ended."""
         pid, started = self.entry.state["pid"], self.entry.state["start_time"]
         poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN)
+        poll.register(self._socket.fileno(), select.POLLIN)
         while is_alive(pid, started):
-            if poll.poll(100) and self.pump():
+            if poll.poll(100) and self._pump():
                 return
-        self.pump()
+        self._pump()
 
     def announce(self) -> None:
         """Say for a restored program that it is ready: it was before, and won't say so again."""
-        self._send([f"READY=1\nMAINPID={self.entry.state['pid']}".encode()])
+        self._send(f"READY=1\nMAINPID={self.entry.state['pid']}".encode())
         self._barrier()
 
-    def pump(self) -> bool:
-        """Pass on what has come. True if the program said that it is ready."""
+    def _pump(self) -> bool:
+        """Pass on what has come, however long the manager takes. True if the program said that it is ready."""
         ready = False
-        while True:
-            try:
-                data = self._socket.recv(LONGEST)
-            except BlockingIOError:
-                return ready
-            says_ready = b"READY=1" in data.split(b"\n")
-            if says_ready:
-                data += f"\nMAINPID={self.entry.state['pid']}".encode()
-            self._send([data])
-            if says_ready:
+        while (message := self._next()) is not None:
+            self._send(message)
+            if READY in message.split(b"\n"):
                 self._barrier()
                 ready = True
+        return ready
 
-    def _send(self, data: "list[bytes]", rights: "tuple[Any, ...]" = ()) -> None:
-        with _socket_to_manager() as socket:
+    def wanted(self) -> "dict[int, int]":
+        """The descriptor to poll, and for what."""
+        if self._waiting:
+            return {self._waiting[0].fileno(): select.POLLOUT}
+        return {self._socket.fileno(): select.POLLIN}
+
+    def serve(self) -> None:
+        """Pass on what the manager takes now. Raises Error if it is gone."""
+        while True:
+            if self._waiting:
+                connection, message = self._waiting
+            elif (message := self._next()) is not None:
+                connection = self._to_manager()
+                self._waiting = connection, message
+            else:
+                return
             try:
-                socket.sendmsg(data, rights, 0, self._manager)
+                connection.send(message, _socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
             except OSError as error:
                 raise Error(f"NOTIFY_SOCKET: {cause_of(error)}") from None
+            connection.close()
+            self._waiting = ()
 
-    def _barrier(self) -> None:
+    def finish(self) -> None:
+        """Pass on what was said last, before we are gone. Raises Error if the manager is gone."""
+        self.serve()
+        if self._said and not self._waiting:
+            self._barrier(LAST_BARRIER_S)
+
+    def _next(self) -> "bytes | None":
+        """The next message for the manager, None if there is none."""
+        try:
+            data: bytes = self._socket.recv(LONGEST)
+        except BlockingIOError:
+            return None
+        if READY in data.split(b"\n"):
+            data += f"\nMAINPID={self.entry.state['pid']}".encode()
+        self._said = True
+        return data
+
+    def _to_manager(self) -> "Any":
+        """A socket to the manager. Raises Error."""
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        try:
+            connection.connect(self._manager)
+        except OSError as error:
+            connection.close()
+            raise Error(f"NOTIFY_SOCKET: {cause_of(error)}") from None
+        return connection
+
+    def _send(self, message: bytes, rights: "tuple[Any, ...]" = (), seconds: "float | None" = None) -> None:
+        connection = self._to_manager()
+        connection.settimeout(seconds)
+        try:
+            connection.sendmsg([message], rights)
+        except OSError as error:
+            raise Error(f"NOTIFY_SOCKET: {cause_of(error)}") from None
+        finally:
+            connection.close()
+
+    def _barrier(self, seconds: float = BARRIER_S) -> None:
         """Wait until the manager has read what was sent: it closes the descriptor then. It looks up the sender by its pid,
         so we must not be gone before (sd_notify_barrier(3))."""
         reading, writing = posix.pipe2(posix.O_CLOEXEC)
         try:
-            self._send(
-                [b"BARRIER=1"],
-                ((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, writing.to_bytes(4, "little")),),
-            )
-            posix.close(writing)
+            try:
+                rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, writing.to_bytes(4, "little"))
+                self._send(b"BARRIER=1", (rights,), seconds)
+            finally:
+                posix.close(writing)
             poll = select.poll()
             poll.register(reading, 0)
-            deadline = time.monotonic() + BARRIER_S
-            while time.monotonic() < deadline and not poll.poll(BARRIER_S * 1000):
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and not poll.poll(seconds * 1000):
                 pass
         finally:
             posix.close(reading)
-
-
-class _socket_to_manager:
-    def __enter__(self) -> "Any":
-        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-        return self.socket
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
