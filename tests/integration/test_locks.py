@@ -179,3 +179,14 @@ def test_an_interrupt_of_what_waits_is_no_traceback_and_harms_no_container(
         _, said = waiting.communicate(timeout=20)
     assert (waiting.returncode, said) == (-signal.SIGINT, "")
     assert pyoci.state(container)["status"] == "running"
+
+
+def test_run_cleans_up_what_a_delete_that_was_cut_off_has_left(pyoci: Runtime, sleeper: Path) -> None:
+    container = new_id()
+    foreground = pyoci.popen("run", "--bundle", sleeper, container)
+    await_running(pyoci, container)
+    pid = pyoci.pid(container)
+    (pyoci.root / container / "state.json").unlink()
+    os.kill(pid, signal.SIGKILL)
+    assert ended(foreground, 20) == 128 + signal.SIGKILL
+    assert not (pyoci.root / container).exists()
