@@ -24,8 +24,22 @@ def read_until(fd: int, wanted: bytes) -> bytes:
     while wanted not in data:
         assert time.monotonic() < deadline, f"{wanted!r} did not come: {data!r}"
         if select.select([fd], [], [], 0.1)[0]:
-            data += os.read(fd, 4096)
+            more = os.read(fd, 4096)
+            assert more, f"{wanted!r} did not come: {data!r}"
+            data += more
     return data
+
+
+def read_to_end(fd: int) -> bytes:
+    """What comes from a pipe until nobody can write to it any more."""
+    data, deadline = b"", time.monotonic() + TIMEOUT_S
+    while True:
+        left = deadline - time.monotonic()
+        assert left > 0 and select.select([fd], [], [], left)[0], f"it has no end: {data[-100:]!r}"
+        more = os.read(fd, 65536)
+        if not more:
+            return data
+        data += more
 
 
 def taken(listener: socket.socket) -> int:

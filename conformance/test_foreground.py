@@ -19,7 +19,7 @@ import pytest
 
 from .fixtures import MakeBundle
 from .runtime import TIMEOUT_S, Runtime, ended, new_id
-from .terminals import Job, job, read_until
+from .terminals import Job, job, read_to_end, read_until
 
 EVERY_SIGNAL = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 LINES = "".join(f"{number}\n" for number in range(1, 20_001)).encode()
@@ -58,6 +58,36 @@ def running(words: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes
                 file.close()
 
 
+def said(process: subprocess.Popen[bytes], wanted: bytes | None = None) -> bytes:
+    """What it writes, until it has written this, or to the end."""
+    assert process.stdout is not None
+    fd = process.stdout.fileno()
+    return read_to_end(fd) if wanted is None else read_until(fd, wanted)
+
+
+@contextmanager
+def feeding(process: subprocess.Popen[bytes], given: bytes) -> Iterator[None]:
+    """Within it the process gets this on its standard input."""
+
+    def feed() -> None:
+        assert process.stdin is not None
+        try:
+            process.stdin.write(given)
+            process.stdin.close()
+        except OSError:  # killed meanwhile
+            pass
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        thread.join(TIMEOUT_S)
+
+
 @pytest.fixture(params=["run", "exec"])
 def foreground(
     request: pytest.FixtureRequest, runtime: Runtime, bundle: MakeBundle
@@ -84,7 +114,7 @@ def test_other_commands_work_with_a_container_that_run_waits_for(
     container = new_id()
     here = bundle(process=shell("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"))
     with running(command(runtime, "run", "--bundle", here, container), stdout=subprocess.PIPE) as run:
-        assert run.stdout is not None and run.stdout.readline() == b"ready\n"
+        said(run, b"ready")
         assert runtime("exec", container, "echo", "here").stdout == "here\n"
         runtime("update", "--pids-limit", "100", container)
         runtime("pause", container)
@@ -101,7 +131,7 @@ def test_run_ends_with_the_programs_status_after_a_delete_by_force(runtime: Runt
         await_running(runtime, container)
         runtime("delete", "--force", container)
         assert ended(run, TIMEOUT_S) == 128 + signal.SIGKILL
-        assert run.stderr is not None and run.stderr.read() == b""
+        assert run.stderr is not None and read_to_end(run.stderr.fileno()) == b""
 
 
 def await_running(runtime: Runtime, container: str) -> None:
@@ -134,11 +164,11 @@ def test_signals_arrive_and_the_end_is_seen_whatever_the_caller_blocks_or_ignore
     traps = "trap 'exit 42' TERM; trap 'echo hup' HUP; trap 'echo ttou' TTOU"
     script = f"{traps}; echo ready; while :; do sleep 0.05; done"
     with running(foreground(script), stdout=subprocess.PIPE, preexec_fn=prepare) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        said(process, b"ready\n")
         process.send_signal(signal.SIGHUP)
-        assert process.stdout.readline() == b"hup\n"
+        said(process, b"hup\n")
         process.send_signal(signal.SIGTTOU)
-        assert process.stdout.readline() == b"ttou\n"
+        said(process, b"ttou\n")
         process.send_signal(signal.SIGTERM)
         assert ended(process, TIMEOUT_S) == 42
 
@@ -149,9 +179,8 @@ def test_the_program_inherits_neither_the_callers_mask_nor_what_it_ignores(
 ) -> None:
     line = foreground("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status")
     with running(line, stdout=subprocess.PIPE, preexec_fn=prepare) as process:
-        assert process.stdout is not None
-        said = process.stdout.read().split()
-    assert said == [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16]
+        words = said(process).split()
+    assert words == [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16]
 
 
 def test_hooks_are_waited_for_though_the_caller_ignores_the_end_of_children(
@@ -271,19 +300,15 @@ def test_a_big_input_by_a_pipe_arrives_whole_at_a_program_that_answers(
     script = f"stty {mode}; echo ready; head -c {len(given)}; echo end"
     words = foreground(script, terminal=True)
     with running(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stdin is not None
-        while b"ready" not in process.stdout.readline():
-            pass
-        feeder = threading.Thread(target=lambda: (process.stdin.write(given), process.stdin.close()))  # type: ignore[union-attr]
-        feeder.start()
-        said = process.stdout.read()
-        feeder.join(TIMEOUT_S)
+        said(process, b"ready\n")
+        with feeding(process, given):
+            answer = said(process)
         assert ended(process, TIMEOUT_S) == 0
     if mode == "raw echo":
         # What is echoed stands between what is answered.
-        assert len(said) >= 2 * len(given)
+        assert len(answer) >= 2 * len(given)
     else:
-        assert said.removesuffix(b"end\n") == given
+        assert answer.removesuffix(b"end\n") == given
 
 
 @pytest.mark.parametrize("given", [b"", b"line\n", b"line\npart"])
@@ -293,11 +318,9 @@ def test_the_end_of_a_pipe_is_the_end_of_the_terminals_input(
 ) -> None:
     words = foreground("stty -echo; echo ready; cat; echo end", terminal=True)
     with running(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stdout is not None
-        assert process.stdout.readline().strip() == b"ready"
-        process.stdin.write(given)
-        process.stdin.close()
-        assert process.stdout.read() == given + b"end\n"
+        said(process, b"ready\n")
+        with feeding(process, given):
+            assert said(process) == given + b"end\n"
         assert ended(process, TIMEOUT_S) == 0
 
 
@@ -309,13 +332,12 @@ def test_a_terminals_lines_end_with_a_line_feed_alone_in_a_pipe_and_a_file(
     words = foreground("printf 'one\\ntwo\\n'; printf 'x\\r\\n'", terminal=True)
     if to == "pipe":
         with running(words, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            said = process.stdout.read()
+            got = said(process)
     else:
         with open(tmp_path / "out", "wb") as file, running(words, stdout=file) as process:
             assert ended(process, TIMEOUT_S) == 0
-        said = (tmp_path / "out").read_bytes()
-    assert said == b"one\ntwo\nx\r\n"
+        got = (tmp_path / "out").read_bytes()
+    assert got == b"one\ntwo\nx\r\n"
 
 
 def test_a_terminals_lines_end_with_both_on_a_terminal(foreground: Callable[..., list[str]]) -> None:

@@ -27,6 +27,7 @@ BARRIER_S = 30.0
 # When the program is gone the rest is not worth more.
 LAST_BARRIER_S = 2.0
 LONGEST = 65536
+MOST_AT_ONCE = 100
 
 
 def additions(state_directory: str) -> "tuple[dict[str, Any], str]":
@@ -101,8 +102,8 @@ class Proxy:
         return {self._socket.fileno(): select.POLLIN}
 
     def serve(self) -> None:
-        """Pass on what the manager takes now. Raises Error if it is gone."""
-        while True:
+        """Pass on what the manager takes now; not more at once than leaves time for the rest. Raises Error if it is gone."""
+        for _ in range(MOST_AT_ONCE):
             if self._waiting:
                 connection, message = self._waiting
             elif (message := self._next()) is not None:
