@@ -157,7 +157,7 @@ def ignore() -> None:
 
 
 @pytest.mark.parametrize("prepare", [nothing, block, ignore])
-@pytest.mark.peers_differ(runc="hangs or fails with SIGCHLD ignored or blocked")
+@pytest.mark.peers_differ(runc="never sees the end with SIGCHLD blocked")
 def test_signals_arrive_and_the_end_is_seen_whatever_the_caller_blocks_or_ignores(
     foreground: Callable[..., list[str]], prepare: Callable[[], None]
 ) -> None:
@@ -174,6 +174,7 @@ def test_signals_arrive_and_the_end_is_seen_whatever_the_caller_blocks_or_ignore
 
 
 @pytest.mark.parametrize("prepare", [block, ignore])
+@pytest.mark.peers_differ(runc="the program inherits them")
 def test_the_program_inherits_neither_the_callers_mask_nor_what_it_ignores(
     foreground: Callable[..., list[str]], prepare: Callable[[], None]
 ) -> None:
@@ -220,7 +221,9 @@ def late_reader(fd: int) -> Iterator[bytearray]:
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-@pytest.mark.peers_differ(crun="loses what a pipe doesn't take", runc="fails at a pipe that doesn't block")
+@pytest.mark.peers_differ(
+    crun="loses what a pipe doesn't take", runc="wants a terminal of its own (/dev/tty)"
+)
 def test_a_terminals_output_reaches_a_late_reader_of_a_pipe_whole(
     foreground: Callable[..., list[str]], blocking: bool
 ) -> None:
@@ -236,7 +239,9 @@ def test_a_terminals_output_reaches_a_late_reader_of_a_pipe_whole(
     assert bytes(said) == LINES
 
 
-@pytest.mark.peers_differ(crun="loses what a socket doesn't take")
+@pytest.mark.peers_differ(
+    crun="loses what a socket doesn't take", runc="wants a terminal of its own (/dev/tty)"
+)
 def test_a_terminals_output_reaches_a_late_reader_of_a_socket_whole(
     foreground: Callable[..., list[str]],
 ) -> None:
@@ -252,9 +257,7 @@ def test_a_terminals_output_reaches_a_late_reader_of_a_socket_whole(
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-@pytest.mark.peers_differ(
-    crun="loses what a terminal doesn't take", runc="fails at a terminal that doesn't block"
-)
+@pytest.mark.peers_differ(crun="loses what a terminal doesn't take")
 def test_a_terminals_output_reaches_a_late_reader_of_a_terminal_whole(
     foreground: Callable[..., list[str]], blocking: bool
 ) -> None:
@@ -273,6 +276,7 @@ def test_a_terminals_output_reaches_a_late_reader_of_a_terminal_whole(
 
 
 @pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.peers_differ(runc="wants a terminal of its own (/dev/tty)")
 def test_the_callers_descriptors_stay_as_they_are(
     foreground: Callable[..., list[str]], blocking: bool
 ) -> None:
@@ -325,7 +329,9 @@ def test_the_end_of_a_pipe_is_the_end_of_the_terminals_input(
 
 
 @pytest.mark.parametrize("to", ["pipe", "file"])
-@pytest.mark.peers_differ(crun="the terminal's carriage returns are in it")
+@pytest.mark.peers_differ(
+    crun="the terminal's carriage returns are in it", runc="wants a terminal of its own (/dev/tty)"
+)
 def test_a_terminals_lines_end_with_a_line_feed_alone_in_a_pipe_and_a_file(
     foreground: Callable[..., list[str]], tmp_path: Path, to: str
 ) -> None:
@@ -392,6 +398,7 @@ def test_the_end_of_a_program_is_seen_when_nobody_reads_its_output(
         assert ended(process, TIMEOUT_S) == 128 + signal.SIGKILL
 
 
+@pytest.mark.peers_differ(runc="wants a terminal of its own (/dev/tty)")
 def test_a_reader_that_goes_away_ends_a_program_that_writes(foreground: Callable[..., list[str]]) -> None:
     reading, writing = os.pipe()
     with running(foreground("while echo yes; do :; done; exit 4", terminal=True), stdout=writing) as process:
@@ -442,7 +449,7 @@ def await_mode(shown: Job, *, raw: bool) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.peers_differ(crun="fails in the background", runc="doesn't come to the foreground")
+@pytest.mark.peers_differ(crun="fails in the background")
 def test_a_job_that_comes_to_the_foreground_gets_the_terminal(foreground: Callable[..., list[str]]) -> None:
     with job(foreground("echo working; read x; exit $x", terminal=True), background=True) as shown:
         read_until(shown.terminal, b"working")
@@ -476,6 +483,7 @@ def test_a_stopped_job_gives_the_terminal_back_until_it_is_continued(
         assert termios.tcgetattr(shown.terminal) == before
 
 
+@pytest.mark.peers_differ(runc="forwards it and goes on")
 def test_a_stop_is_a_stop_without_a_terminal_too(foreground: Callable[..., list[str]]) -> None:
     with job(foreground("echo working; read x; exit $x")) as shown:
         read_until(shown.terminal, b"working")

@@ -11,6 +11,7 @@ import select
 import termios
 
 from pyoci.container.terminal import CallersTerminal
+from pyoci.errors import cause_of
 
 # Of each direction's bytes that are read and not written yet.
 MOST = 65536
@@ -198,7 +199,7 @@ class Relay:
         except OSError as error:
             # Nobody will read what the program says. As with a terminal that is switched off it gets SIGHUP and EIO.
             if not isinstance(error, BrokenPipeError) and not self._output.is_terminal:
-                self._warn(f"standard output: {error.strerror}")
+                self._warn(f"standard output: {cause_of(error)}")
             self._to_caller.clear()
             self._hang_up()
             return False

@@ -23,8 +23,8 @@ from .test_run import await_running
 ID, FILE, BUNDLE = "ID", "FILE", "BUNDLE"
 # How each command is given with a container that a `run` waits for; and words of its error, where that is right.
 COMMAND_LINES = {
-    "create": (["create", "--bundle", BUNDLE, ID], ""),
-    "run": (["run", "--bundle", BUNDLE, ID], ""),
+    "create": (["create", "--bundle", BUNDLE, ID], "already exists"),
+    "run": (["run", "--bundle", BUNDLE, ID], "already exists"),
     "start": (["start", ID], "running, not created"),
     "state": (["state", ID], None),
     "kill": (["kill", ID, "0"], None),
@@ -41,7 +41,7 @@ COMMAND_LINES = {
     "delete": (["delete", ID], "not stopped"),
 }
 # These are about no container.
-OTHERS = {"spec", "check", "plan", "trace", "features", "help"}
+OTHERS = {"spec", "check", "plan", "trace", "features", "help", "doctor", "setup"}
 
 
 def hook(script: str) -> dict[str, Any]:
