@@ -13,6 +13,7 @@ def main(argv: "list[str]") -> int:
     """
     _fill_closed_descriptors()
     from pyoci import paths
+
     # Where it is ignored nobody can wait for a child, wait(2): neither for an init nor for a hook.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     from pyoci.cli import parser
