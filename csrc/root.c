@@ -116,8 +116,12 @@ static int make_name(const struct init *init, const struct walk *walk, const cha
 	if (parent < 0)
 		return -1;
 	result = S_ISDIR(mode) ? mkdirat(parent, name, mode & 07777) : mknodat(parent, name, mode, 0);
-	if (result == 0)
-		result = undo_note_made(parent, name);
+	if (result == 0 && undo_note_made(parent, name) != 0) {
+		unlinkat(parent, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+		close(parent);
+		errno = EMFILE;
+		return -1;
+	}
 	/* Somebody else made it: the walk looks again at what is there (runc issue 4543). */
 	if (result != 0 && errno == EEXIST)
 		result = 0;

@@ -35,8 +35,11 @@ static bool is_directory_and_file(int tree, int target)
 
 int attach(struct init *init, int tree, int target, const char *subject)
 {
+	/* Before it is: to detach what isn't attached does no harm. */
+	if (undo_note_attached(tree) != 0)
+		return step_failed(init, "fcntl", subject);
 	if (sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0)
-		return undo_note_attached(tree) == 0 ? 0 : step_failed(init, "fcntl", subject);
+		return 0;
 	/* mount(2) said ENOTDIR for this, and move_mount says EINVAL as for much else. */
 	if (errno == EINVAL)
 		errno = is_directory_and_file(tree, target) ? ENOTDIR : EINVAL;

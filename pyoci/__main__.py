@@ -1,5 +1,6 @@
 """The command `pyoci`. It runs isolated (python -I -S): nothing of the caller's environment chooses what is imported."""
 
+import _signal  # type: ignore[import-not-found]  # the signal module imports enum
 import posix
 import sys
 
@@ -12,6 +13,9 @@ def main(argv: "list[str]") -> int:
     """
     _fill_closed_descriptors()
     from pyoci import paths
+
+    # Where it is ignored nobody can wait for a child, wait(2): neither for an init nor for a hook.
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     from pyoci.cli import parser
     from pyoci.errors import Error, cause_of, missing_package
     from pyoci.log import Log
@@ -29,11 +33,9 @@ def main(argv: "list[str]") -> int:
         if given["version"] or given["help"] or invocation.command is None:
             return _inform(invocation)
         log.check()
-        if given["trace"]:
-            return _traced(invocation, log)
-        from pyoci.cli import commands
-
-        return commands.dispatch(invocation, log)
+        if log.debugs:
+            return _narrated(invocation, log)
+        return _run(invocation, log)
     except Error as error:
         log.error(error)
         return error.exit_code
@@ -43,6 +45,11 @@ def main(argv: "list[str]") -> int:
     except MemoryError:
         log.error(Error("out of memory"))
         return 1
+    except KeyboardInterrupt:
+        # What was begun is undone by now. A shell looks whether it was this that ended us.
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        posix.kill(posix.getpid(), _signal.SIGINT)
+        return 130
     except OSError as error:
         # Whatever has no words of its own yet: still one line with the file and the cause.
         where = f"{error.filename}: " if error.filename else ""
@@ -63,18 +70,38 @@ def _fill_closed_descriptors() -> None:
     posix.close(fd)
 
 
-def _traced(invocation: "Invocation", log: "Log") -> int:
+def _narrated(invocation: "Invocation", log: "Log") -> int:
+    from pyoci.narration import Narration
+
+    narration = Narration(log, _title(invocation))
+    status = 1
+    try:
+        status = _run(invocation, log)
+    except Exception as error:
+        status = getattr(error, "exit_code", 1)
+        raise
+    finally:
+        narration.end(status)
+    return status
+
+
+def _run(invocation: "Invocation", log: "Log") -> int:
+    from pyoci.cli import commands
+
+    if not invocation.globals["trace"]:
+        return commands.dispatch(invocation, log)
     from pyoci.trace import Trace
 
-    assert invocation.command is not None
-    title = f"{invocation.command.name} {(invocation.arguments or [''])[0] or ''}".strip()
-    trace = invocation.trace = Trace(invocation.globals["trace"], title)
+    trace = invocation.trace = Trace(invocation.globals["trace"], _title(invocation))
     try:
-        from pyoci.cli import commands
-
         return commands.dispatch(invocation, log)
     finally:
         trace.end(log)
+
+
+def _title(invocation: "Invocation") -> str:
+    assert invocation.command is not None
+    return f"{invocation.command.name} {(invocation.arguments or [''])[0] or ''}".strip()
 
 
 def _inform(invocation: "Invocation") -> int:

@@ -43,6 +43,9 @@ class Log:
         form: "text" or "json".
         level: of `LEVELS`; less important messages are dropped.
         debug: the same as level "debug".
+
+    Attributes:
+        debugs: whether messages of level "debug" are shown.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Log:
         self._held: "list[tuple[str, str]] | None" = (
             [] if path and form == "json" and self.lowest == LEVELS.index("warning") else None
         )
+        self.debugs = self.lowest == 0
 
     def error(self, error: Error | str) -> None:
         """The cause of the command's failure: always to standard error, and to the log as one message."""

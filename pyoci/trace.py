@@ -1,7 +1,7 @@
 """`--trace FILE`: how long everything in a command takes, as a trace for chrome://tracing, Perfetto and `pyoci trace`.
 
-Imported only for that. The host side's stages are the functions in `STAGES`: they are wrapped when their module is imported,
-and know nothing of it. The init notes in shared memory when each of its steps begins (csrc/trace.c).
+Imported only for that. The host side's stages are those of stages.py. The init notes in shared memory when each of its steps
+begins (csrc/trace.c).
 
 All times are of the realtime clock, in nanoseconds: the monotonic one is another in a container's time namespace.
 """
@@ -16,6 +16,7 @@ from pyoci import files
 from pyoci.errors import Error, cause_of
 from pyoci.jsontext import dump
 from pyoci.paths import absolute
+from pyoci.stages import TALK, Wrapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,48 +26,6 @@ if TYPE_CHECKING:
     from pyoci.log import Log
     from pyoci.plan.plan import Plan
 
-# A stage during which the init works; its last step ends with this.
-TALK = "talk with pyoci-init"
-# Module -> function, or class and method -> what it is called in the trace.
-STAGES = {
-    "spec.bundle": {"_read": "read config.json", "parse": "parse", "validate": "validate"},
-    "host": {"read": "look at the host"},
-    "plan.seccomp": {"compile_profile": "compile seccomp"},
-    "plan.compile": {"compile_plan": "compile"},
-    "plan.exec": {"compile_exec": "compile"},
-    "container.store": {
-        "reserve": "reserve the id",
-        "find": "find the container",
-        "read_config": "read config.json",
-        "Entry.lock": "lock",
-        "Entry.save": "write state.json",
-        "Entry.remove": "remove the state directory",
-    },
-    "container.status": {"status": "look at its status"},
-    "cgroups.tree": {
-        "open_for": "open cgroups",
-        "Cgroups.create": "make cgroups",
-        "Cgroups.apply": "set limits",
-        "Cgroups.update": "change limits",
-        "Cgroups.apply_devices": "set device rules",
-        "Cgroups.kill": "kill the cgroups",
-        "Cgroups.freeze": "freeze or thaw",
-        "Cgroups.remove": "remove cgroups",
-    },
-    "shim": {"seal": "seal pyoci-init", "spawn": "start pyoci-init", "run_hook": "hook"},
-    "container.conversation": {"receive": "wait"},
-    "container.id_maps": {"write": "write id maps"},
-    "container.net_devices": {"NetDevices.move": "move network devices"},
-    "container.trees": {"Trees.make": "make a tree"},
-    "container.create": {"Birth._converse": TALK, "Birth.undo": "undo"},
-    "container.exec": {"Joining._converse": TALK, "Joining.undo": "undo"},
-    "container.start": {"_let_go": TALK},
-    "container.foreground": {"wait": "wait for the program's end"},
-    "container.kill": {"_send": "send the signal"},
-    "container.delete": {"_end": "end it"},
-    "container.listing": {"show": "look at all containers"},
-    "container.processes": {"_ps": "ps(1)"},
-}
 # The rows of the trace, which its readers call threads.
 P0, P1 = 0, 1
 ROWS = {P0: "P0 pyoci (host side)", P1: "P1 pyoci-init"}
@@ -161,12 +120,11 @@ class Trace:
         self.title = title
         self.events: "list[Event]" = []
         self.memories: "list[Memory]" = []
-        self.waiting = dict(STAGES)
         self.importing = False
         posix.close(_open(self.path)[0])
         self.whole = Event(P0, title.split(" ")[0], time.time_ns())
         self.events.append(self.whole)
-        self._wrap_modules()
+        self.wrapping = Wrapping(self._wrapped)
         self.ordinary_import = builtins.__import__
         builtins.__import__ = self._import  # type: ignore[assignment]
 
@@ -205,7 +163,7 @@ class Trace:
         finally:
             new = len(sys.modules) - before
             if new:
-                self._wrap_modules()
+                self.wrapping.go_on()
             if outermost:
                 self.importing = False
                 if new:
@@ -213,18 +171,6 @@ class Trace:
                     event.name = "import " + " ".join(_modules(name, fromlist or ()))
                     event.details["modules"] = str(new)
                     self.events.append(event)
-
-    def _wrap_modules(self) -> None:
-        for name in list(self.waiting):
-            module = sys.modules.get(f"pyoci.{name}")
-            # A module is listed before its code has been executed.
-            functions = self.waiting[name]
-            if module and all(hasattr(module, function.partition(".")[0]) for function in functions):
-                del self.waiting[name]
-                for function, label in functions.items():
-                    owner, _, attribute = function.rpartition(".")
-                    place = getattr(module, owner) if owner else module
-                    setattr(place, attribute, self._wrapped(getattr(place, attribute), label))
 
     def _wrapped(self, function: "Callable[..., Any]", label: str) -> "Callable[..., Any]":
         def timed(*arguments: "Any", **named: "Any") -> "Any":

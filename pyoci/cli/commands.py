@@ -122,7 +122,9 @@ def exec_command(invocation: "Invocation", log: "Log") -> int:
     words = [word for word in invocation.arguments[1:] if word is not None]
     try:
         container, entry = _container(invocation, log), _find(invocation)
-        return run(container, entry, invocation.flags, words, invocation.trace, begun=log.release)
+        return run(
+            container, entry, invocation.flags, words, invocation.trace, begun=log.release, warn=log.warn
+        )
     except Error as error:
         # So that an engine can tell it from the program's own status, as with runc.
         error.exit_code = 255

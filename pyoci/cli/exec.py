@@ -1,7 +1,6 @@
 """The command `exec`: from its flags to a process, and to its end."""
 
 import gc
-import posix
 
 from pyoci.cli.commands import sender_to
 from pyoci.container import exec_process
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyoci.api import Container
-    from pyoci.container.console import Relay
+    from pyoci.container.relay import Relay
     from pyoci.container.store import Entry
     from pyoci.trace import Trace
 
@@ -27,7 +26,9 @@ def run(
     flags: "dict[str, Any]",
     words: "list[str]",
     trace: "Trace | None" = None,
+    *,
     begun: "Callable[[], None] | None" = None,
+    warn: "Callable[[str], None]",
 ) -> int:
     """Run it; the exit status.
 
@@ -36,11 +37,12 @@ def run(
         words: the program and its arguments.
         trace: takes down how long everything takes, or None.
         begun: called when the program runs, before the wait for its end.
+        warn: where warnings go.
 
     Raises Error.
     """
     process = _process(entry, flags, words)
-    console, relay = _console(process, flags)
+    console, relay = _console(process, flags, warn)
 
     def start() -> int:
         return container.exec(
@@ -77,16 +79,18 @@ def _process(entry: "Entry", flags: "dict[str, Any]", words: "list[str]") -> "di
     return process
 
 
-def _console(process: "dict[str, Any]", flags: "dict[str, Any]") -> "tuple[Any, Relay | None]":
+def _console(
+    process: "dict[str, Any]", flags: "dict[str, Any]", warn: "Callable[[str], None]"
+) -> "tuple[Any, Relay | None]":
     if flags["console-socket"]:
         if not process.get("terminal"):
             raise Error("--console-socket is given, but the process wants no terminal")
         return sender_to(flags["console-socket"]), None
     if not process.get("terminal") or flags["detach"]:
         return None, None
-    from pyoci.container.console import Relay
+    from pyoci.container.relay import Relay
 
-    relay = Relay()
+    relay = Relay(warn)
 
     def take(terminal: int) -> None:
         # The program begins as soon as this returns, and may ask for the size at once.
@@ -97,16 +101,18 @@ def _console(process: "dict[str, Any]", flags: "dict[str, Any]") -> "tuple[Any, 
 
 
 def _foreground(start: "Callable[[], int]", relay: "Relay | None", begun: "Callable[[], None] | None") -> int:
-    from pyoci.container.foreground import catch_signals, wait
+    from pyoci.container.foreground import Signals, wait, write_out
 
     gc.enable()
-    wakeup = catch_signals()
+    signals = Signals()
     try:
         pid = start()
         if begun:
             begun()
-        return wait(pid, wakeup, relay)
+        status = wait(pid, signals, relay)
+        if relay:
+            write_out(relay, signals)
+        return status
     finally:
         if relay:
             relay.end()
-        posix.close(wakeup)

@@ -76,7 +76,8 @@ def execute(entry: "Entry", request: Request) -> int:
     """Start the process; its pid, a child of ours.
 
     Arguments:
-        entry: locked, so that nobody deletes the container meanwhile; others may execute in it too.
+        entry: locked, so that nobody deletes the container meanwhile; others may execute in it too. While it is paused it
+            isn't locked any more.
 
     Raises Error, with nothing left behind.
     """
@@ -94,6 +95,9 @@ class FullError(Error):
 
 def _join(entry: "Entry", request: Request, *, moved: bool) -> int:
     joining = Joining(entry, request, moved=moved)
+    if request.ignore_paused and is_paused(entry):
+        # It joins when the container is resumed, and nobody has to wait for that.
+        entry.unlock()
     try:
         try:
             joining.run()

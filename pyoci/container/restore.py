@@ -212,23 +212,24 @@ def run(
         _announce(entry, request)
         entry.close()
         return 0
-    from pyoci.container.delete import delete
-    from pyoci.container.foreground import catch_signals, wait
+    from pyoci.container.foreground import Signals, wait
+    from pyoci.container.run import clean_up
 
     if flags["no-subreaper"]:
         raise Error(
             "restore: --no-subreaper takes --detach",
             hint="the restored process is criu's child, and so an orphan",
         )
+    signals = Signals()
     shim.become_subreaper()
-    wakeup = catch_signals()
     entry = restore(request, flags)
+    entry.unlock()
     try:
         proxy = _announce(entry, request)
         begun()
-        return wait(entry.state["pid"], wakeup, None, proxy)
+        return wait(entry.state["pid"], signals, None, proxy, warn)
     finally:
-        delete(entry, force=True, warn=warn)
+        clean_up(entry, warn)
 
 
 def _announce(entry: "Entry", request: "Request") -> "notify.Proxy | None":

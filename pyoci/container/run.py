@@ -6,16 +6,16 @@ from pyoci import shim
 from pyoci.container import store
 from pyoci.container.create import create
 from pyoci.container.delete import delete
-from pyoci.container.foreground import catch_signals, wait
-from pyoci.container.identity import is_alive
+from pyoci.container.foreground import Signals, wait, write_out
 from pyoci.container.start import start
-from pyoci.paths import is_directory
+from pyoci.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyoci.container.console import Relay
+    from pyoci.container.notify import Proxy
+    from pyoci.container.relay import Relay
     from pyoci.container.request import Request
 
 
@@ -40,49 +40,70 @@ def run(
 
     Raises Error, with nothing left behind.
     """
+    if detach:
+        _launch(request, wait_until_ready=True)
+        return 0
     gc.enable()
-    relay = _relay(request, detach)
-    if subreaper and not detach:
+    signals = Signals()
+    relay = _relay(request)
+    if subreaper:
         shim.become_subreaper()
-    wakeup = None if detach else catch_signals()
-    entry = create(request)
     try:
-        entry.load()
+        entry, proxy = _launch(request, relay)
+        try:
+            if begun:
+                begun()
+            status = wait(entry.state["pid"], signals, relay, proxy, request.warn)
+        except BaseException:
+            keep = False
+            raise
+        finally:
+            if not keep:
+                clean_up(entry, request.warn)
         if relay:
-            relay.begin()
-        proxy = start(entry, request.warn, wait=detach, trace=request.trace)
-        if detach:
-            return 0
-        if begun:
-            begun()
-        assert wakeup is not None
-        return wait(entry.state["pid"], wakeup, relay, proxy, request.warn)
-    except BaseException:
-        keep = False
-        raise
+            write_out(relay, signals)
+        return status
     finally:
         if relay:
             relay.end()
-        if not detach or (keep is False and not _is_running(entry)):
-            _clean_up(entry, request, keep)
 
 
-def _relay(request: "Request", detach: bool) -> "Relay | None":
+def _launch(
+    request: "Request", relay: "Relay | None" = None, *, wait_until_ready: bool = False
+) -> "tuple[store.Entry, Proxy | None]":
+    """Create it and start it; its entry, not locked any more, and what passes its messages on to a service manager."""
+    entry = create(request)
+    try:
+        if relay:
+            relay.begin()
+        return entry, start(entry, request.warn, wait=wait_until_ready, trace=request.trace)
+    except BaseException:
+        clean_up(entry, request.warn)
+        raise
+
+
+def _relay(request: "Request") -> "Relay | None":
     process = request.bundle.config.get("process") or {}
-    if not process.get("terminal") or detach or request.console:
+    if not process.get("terminal") or request.console:
         return None
-    from pyoci.container.console import Relay
+    from pyoci.container.relay import Relay
 
-    relay = Relay()
+    relay = Relay(request.warn)
     request.console = relay.take
     return relay
 
 
-def _is_running(entry: "store.Entry") -> bool:
-    return bool(entry.state.get("pid")) and is_alive(entry.state["pid"], entry.state["start_time"])
-
-
-def _clean_up(entry: "store.Entry", request: "Request", keep: bool) -> None:
-    if keep or not is_directory(entry.path):
-        return
-    delete(entry, force=True, warn=request.warn)
+def clean_up(entry: "store.Entry", warn: "Callable[[str], None]") -> None:
+    """Delete what is left of the container, if somebody else hasn't. What can't be removed is a warning: the program's
+    status, or the first error, is what counts."""
+    known = entry.state
+    try:
+        entry.lock()
+        entry.load()
+        # A `delete` that was cut off may have got so far that only we know the rest.
+        entry.state = entry.state or known
+        delete(entry, force=True, warn=warn)
+    except store.NotFoundError:
+        pass
+    except Error as error:
+        warn(f'container "{entry.id}" is not removed: {error.message}')

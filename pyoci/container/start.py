@@ -5,6 +5,7 @@ import posix
 from pyoci.container import conversation
 from pyoci.container.delete import delete
 from pyoci.container.status import CREATED, status
+from pyoci.container.store import NotFoundError
 from pyoci.errors import ConfigError, Error, Problem, cause_of
 from pyoci.paths import environment
 
@@ -27,7 +28,7 @@ def start(
     """Start it.
 
     Arguments:
-        entry: locked.
+        entry: locked; not any more when the program runs, so that nobody has to wait for what is waited for then.
         warn: where warnings go.
         wait: if the program tells a service manager when it is ready (NOTIFY_SOCKET), wait for that.
         trace: takes down how long everything takes, or None.
@@ -49,6 +50,7 @@ def start(
         # runtime.md, "Lifecycle", step 7: after a hook's failure the container is destroyed.
         delete(entry, force=True, warn=warn)
         raise
+    entry.unlock()
     if entry.state["hooks"].get("poststart"):
         _run_poststart(entry, warn)
     if proxy and wait:
@@ -139,5 +141,15 @@ def _run_poststart(entry: "Entry", warn: "Callable[[str], None]") -> None:
         try:
             shim.run_hook(hook, state_text(entry, "running", entry.state["pid"]), inherited)
         except Error as error:
-            delete(entry, force=True, warn=warn)
+            _destroy(entry, warn)
             raise Error(f"config.json: /hooks/poststart/{i}: {error.message}") from None
+
+
+def _destroy(entry: "Entry", warn: "Callable[[str], None]") -> None:
+    """Delete it, if nobody else has meanwhile."""
+    try:
+        entry.lock()
+        entry.load()
+        delete(entry, force=True, warn=warn)
+    except NotFoundError:
+        pass

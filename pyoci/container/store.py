@@ -198,7 +198,8 @@ class Entry:
         """
         deadline = time.monotonic() + patience
         pause = 0.0005
-        while not self.try_lock(shared=shared):
+        # Who removes a container holds its lock a little longer: for the poststop hooks.
+        while not self.try_lock(shared=shared) and posix.fstat(self._directory).st_nlink:
             if time.monotonic() > deadline:
                 raise BusyError(
                     f'container "{self.id}" is busy: another command has been changing it for {patience:.0f} s'

@@ -7,6 +7,7 @@ from pathlib import Path
 from pyoci import host
 from pyoci.cgroups import layout, unprivileged
 from pyoci.doctor.finding import BROKEN, GOOD, LACKING, Finding, of
+from pyoci.errors import cause_of
 
 AREA = "cgroups"
 # config-linux.md: the properties of linux.resources by what carries them; v1's names.
@@ -30,7 +31,7 @@ def look() -> Iterator[Finding]:
     try:
         found = layout.read()
     except OSError as error:
-        why = error.strerror or "unreadable"
+        why = cause_of(error)
         yield Finding(AREA, "layout", BROKEN, f"/proc/self/mountinfo: {why}", "cgroups", "mount /proc")
         return
     points = [point for point, _ in found.hierarchies] + ([found.unified] if found.unified else [])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 
 JSON, TOML, YAML = "json", "toml", "yaml"
 NAME = "pyoci"
@@ -188,7 +188,7 @@ def knows_pyoci(engine: Engine, path: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     except UnicodeDecodeError:
         raise Error(f"{path}: is not UTF-8") from None
     return NAME in (engine.runtimes(parse(engine.form, text, path)) or {})

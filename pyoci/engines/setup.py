@@ -8,7 +8,7 @@ from typing import Any
 
 from pyoci.engines import known
 from pyoci.engines.known import JSON, TOML, Engine, Wanted
-from pyoci.errors import Error
+from pyoci.errors import Error, cause_of
 from pyoci.files import write_file
 
 MODE = 0o644
@@ -50,7 +50,7 @@ def write(engine: Engine, wanted: Wanted, file: str) -> list[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Error(f"can't make {path.parent}: {error.strerror or error}") from None
+        raise Error(f"can't make {path.parent}: {cause_of(error)}") from None
     write_file(str(path), after.encode(), _mode(path) if before else MODE)
     done.append(f"{path} is written")
     if engine.afterwards:
@@ -105,7 +105,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from None
+        raise Error(f"{path}: {cause_of(error)}") from None
     except UnicodeDecodeError:
         raise Error(f"{path}: is not UTF-8") from None
 

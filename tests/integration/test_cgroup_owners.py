@@ -181,9 +181,10 @@ def test_what_is_removed_before_it_is_marked_is_made_again(
 def test_the_directories_have_one_mode_whatever_the_callers_umask(
     pyoci: Runtime, bundle: MakeBundle, mask: int
 ) -> None:
+    path = here(bundle, "true")
     before = os.umask(mask)
     try:
-        container = pyoci.create(here(bundle, "true"))
+        container = pyoci.create(path)
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o7777 for path in directories()} == {0o755}

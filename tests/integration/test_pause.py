@@ -59,7 +59,7 @@ def test_a_paused_container_can_be_killed_and_deleted(pyoci: Runtime, sleeper: P
             pyoci("delete", container)
 
 
-@pytest.mark.parametrize("command", ["pause", "resume", "ps", "update", "events"])
+@pytest.mark.parametrize("command", ["pause", "resume", "update", "events"])
 def test_what_takes_a_running_container_says_so(pyoci: Runtime, bundle: MakeBundle, command: str) -> None:
     container = pyoci.launch(bundle(process={"args": ["true"]}))
     pyoci.await_status(container, "stopped")

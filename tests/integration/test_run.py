@@ -2,11 +2,14 @@
 
 import signal
 import subprocess
+import termios
+import time
 from pathlib import Path
 
 import pytest
 
 from conformance.runtime import Runtime, new_id
+from conformance.terminals import job
 
 from .conftest import MakeBundle
 
@@ -73,6 +76,27 @@ def test_the_pid_file_holds_digits_and_nothing_else(pyoci: Runtime, sleeper: Pat
 def test_a_relative_pid_file_is_the_callers(pyoci: Runtime, sleeper: Path, tmp_path: Path) -> None:
     container = pyoci.create(sleeper, "--pid-file", "pid", cwd=tmp_path)
     assert (tmp_path / "pid").read_text() == str(pyoci.pid(container))
+
+
+def test_run_ends_though_nobody_reads_the_terminal(
+    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    container = new_id()
+    here = bundle(process={"args": ["sh", "-c", "while :; do echo yes; done"], "terminal": True})
+    impatient = tmp_path / "impatient"
+    impatient.write_text(
+        pyoci.path.read_text().replace(
+            "posix._exit(",
+            "from pyoci.container import foreground\nforeground.PATIENCE_S = 0.2\nposix._exit(",
+        )
+    )
+    impatient.chmod(0o755)
+    with job([impatient, *pyoci.command[1:], "run", "--bundle", here, container]) as shown:
+        await_running(pyoci, container)
+        time.sleep(0.3)  # until all is full
+        pyoci("kill", container, "KILL")
+        assert shown.report() == "exited with 137"
+        assert termios.tcgetattr(shown.terminal)[3] & termios.ICANON
 
 
 def await_running(pyoci: Runtime, container: str) -> None:

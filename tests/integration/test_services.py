@@ -218,6 +218,37 @@ def test_a_managers_path_may_be_long(
         there.close()
 
 
+def test_run_goes_on_when_the_manager_is_gone(
+    pyoci: Runtime, bundle: MakeBundle, program: Path, tmp_path: Path
+) -> None:
+    here = notifying(bundle, program, "READY=1", "STATUS=more", sleep=0)
+    env = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "nobody")}
+    result = pyoci.attempt("run", "--bundle", here, new_id(), env=env)
+    assert result.code == 0, result
+    assert result.stderr.count("NOTIFY_SOCKET") == 1
+
+
+def test_a_manager_that_does_not_read_keeps_run_from_nothing(
+    pyoci: Runtime, bundle: MakeBundle, program: Path, tmp_path: Path
+) -> None:
+    """Its queue is full at net.unix.max_dgram_qlen messages."""
+    container = new_id()
+    here = notifying(bundle, program, "READY=1", *(f"STATUS={number}" for number in range(100)), sleep=1000)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(str(tmp_path / "manager"))
+        env = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "manager")}
+        foreground = pyoci.popen("run", "--bundle", here, container, env=env)
+        try:
+            end.settimeout(10)
+            assert b"READY=1" in end.recv(4096)
+            foreground.send_signal(signal.SIGUSR1)  # which ends no init that has no handler
+            pyoci("kill", container, "KILL")
+            assert foreground.wait(20) == 128 + signal.SIGKILL
+        finally:
+            foreground.kill()
+            foreground.wait()
+
+
 def test_a_program_that_ends_without_a_word_keeps_nobody_waiting(
     pyoci: Runtime, bundle: MakeBundle, program: Path, manager: Manager
 ) -> None:

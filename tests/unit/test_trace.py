@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import pytest
 
-from pyoci.trace import STAGES
+from pyoci.stages import STAGES
 
 
 @pytest.mark.parametrize("module", STAGES)
