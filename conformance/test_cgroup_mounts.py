@@ -55,23 +55,31 @@ def test_every_hierarchy_shows_the_containers_own_cgroup(
 
 @pytest.mark.shows("mounts.cgroup.readonly")
 @pytest.mark.parametrize("mapped", [False, True])
-@pytest.mark.peers_differ(crun="the directory of hierarchies is writable", runc="the same")
-def test_without_a_cgroup_namespace_it_is_read_only_whatever_is_asked_for(
-    runtime: Runtime, reachable: MakeBundle, mapped: bool
+@pytest.mark.parametrize("namespace", [False, True])
+@pytest.mark.parametrize("option", ["ro", "rro", "rw", "relatime"])
+@pytest.mark.peers_differ(
+    crun="the directory of hierarchies is writable",
+    runc="doesn't know rro, and leaves that directory writable",
+)
+def test_the_option_counts_with_a_cgroup_namespace_and_without(
+    runtime: Runtime, reachable: MakeBundle, option: str, namespace: bool, mapped: bool
 ) -> None:
-    """The container's own directory would be writable in the host's tree (CVE-2023-25809)."""
-    pid = container(runtime, reachable, "rw", namespace=False, mapped=mapped)
-    trees = [mount for mount in shown(pid).values() if mount["kind"].startswith("cgroup")]
-    assert trees
+    pid = container(runtime, reachable, option, namespace=namespace, mapped=mapped)
+    trees = shown(pid).values()
+    assert [mount for mount in trees if mount["kind"].startswith("cgroup")]
     for mount in trees:
-        assert "ro" in mount["options"].split(","), mount
+        assert ("ro" if option.endswith("ro") else "rw") in mount["options"].split(","), mount
 
 
-@pytest.mark.shows("mounts.cgroup")
-@pytest.mark.parametrize("option", ["ro", "rw"])
-def test_with_a_cgroup_namespace_the_option_counts(
-    runtime: Runtime, reachable: MakeBundle, option: str
+@pytest.mark.shows("mounts.cgroup.readonly")
+@pytest.mark.parametrize("namespace", [False, True])
+def test_the_container_makes_cgroups_below_its_own(
+    runtime: Runtime, reachable: MakeBundle, namespace: bool
 ) -> None:
-    pid = container(runtime, reachable, option)
+    """As Docker's and podman's privileged containers do: another container manager in there needs them."""
+    pid = container(runtime, reachable, "rw", namespace=namespace)
     for mount in shown(pid).values():
-        assert option in mount["options"].split(","), mount
+        if mount["kind"].startswith("cgroup"):
+            made = Path(f"/proc/{pid}/root{mount['point']}/below")
+            made.mkdir()
+            made.rmdir()

@@ -1,7 +1,8 @@
 """A mount of type "cgroup" -> steps: what the container sees of its cgroups.
 
 With a cgroup namespace the kernel itself shows only what is below the container's own cgroup. Without one the container's
-directories are bound, and always read-only: it could change limits of its own there (CVE-2023-25809).
+directories are bound. Whether they can be written is the config's to say, as with runc. Only a container that has no
+cgroup of its own sees the caller's read-only: it could change his limits there (CVE-2023-25809).
 """
 
 from pyoci.plan.mount_options import BIND_RECURSIVE, NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY, REC
@@ -19,8 +20,10 @@ def compile_cgroup(context: "Compilation", plan: "Plan", mount: "Mount") -> None
     if layout.mode == "v2" or (mount.type == "cgroup2" and layout.unified):
         _compile_tree(context, plan, mount, layout.unified or "", mount.destination, "cgroup2", [])
         return
-    attributes = mount.set & ~RDONLY
-    plan.add("mount", mount.origin, "tmpfs", "tmpfs", mount.destination, attributes, 0, 0, ["mode=755"])
+    attributes = mount.attributes()
+    plan.add(
+        "mount", mount.origin, "tmpfs", "tmpfs", mount.destination, attributes & ~RDONLY, 0, 0, ["mode=755"]
+    )
     for point, controllers in layout.hierarchies:
         name = point.rsplit("/", 1)[1]
         target = f"{mount.destination}/{name}"
@@ -31,7 +34,7 @@ def compile_cgroup(context: "Compilation", plan: "Plan", mount: "Mount") -> None
     if layout.unified:
         name = layout.unified.rsplit("/", 1)[1]
         _compile_tree(context, plan, mount, layout.unified, f"{mount.destination}/{name}", "cgroup2", [])
-    if mount.set & RDONLY:
+    if attributes & RDONLY:
         plan.add("remount", mount.origin, mount.destination, RDONLY, 0, 0, 0, [])
 
 
@@ -44,6 +47,7 @@ def _compile_tree(
     kind: str,
     controllers: "list[str]",
 ) -> None:
+    attributes = mount.attributes()
     if "cgroup" in context.namespaces:
         propagation = mount.propagations[0] if mount.propagations else 0
         # The attribute of this mount only: "ro" for the filesystem would be for the host's mounts of it, too.
@@ -53,12 +57,15 @@ def _compile_tree(
             kind,
             "cgroup",
             target,
-            mount.set,
+            attributes,
             propagation,
             0,
             controllers,
         )
         return
-    attributes = mount.set | RDONLY | NOSUID | NODEV | NOEXEC
-    source = context.shown_cgroups.get(point) or f"{point}{context.cgroup_path}"
-    plan.add("bind", mount.origin, source, target, attributes, 0, RDONLY, 0, PRIVATE | REC, BIND_RECURSIVE)
+    source = context.shown_cgroups.get(point)
+    attributes |= NOSUID | NODEV | NOEXEC | (RDONLY if source else 0)
+    clear = (mount.clear | mount.clear_all) & RDONLY & ~attributes
+    if not source:
+        source = f"{point}{context.cgroup_path}"
+    plan.add("bind", mount.origin, source, target, attributes, clear, 0, 0, PRIVATE | REC, BIND_RECURSIVE)

@@ -400,14 +400,39 @@ def test_a_cgroup_mount_shows_every_hierarchy_of_v1_below_a_tmpfs(table: str, un
 
 
 @every_layout
-def test_without_a_cgroup_namespace_the_own_cgroups_are_bound_and_always_read_only(table: str) -> None:
-    steps = cgroup_steps(table, "rw", linux={"namespaces": [{"type": "mount"}]})
+@pytest.mark.parametrize(
+    ("option", "readonly"), [("rw", False), ("ro", True), ("rro", True), ("relatime", False)]
+)
+def test_without_a_cgroup_namespace_the_own_cgroups_are_bound_as_the_config_says(
+    table: str, option: str, readonly: bool
+) -> None:
+    steps = cgroup_steps(table, option, linux={"namespaces": [{"type": "mount"}]})
     binds = [values for name, values in steps if name == "bind"]
     assert binds
-    for source, _, put, _, _, clear_all, _, _ in binds:
+    for source, _, put, cleared, _, clear_all, _, _ in binds:
         assert source.endswith(CGROUP_PATH)
+        assert bool(put & mount_options.RDONLY) == readonly
+        assert bool(cleared & mount_options.RDONLY) == (option == "rw")
+        assert not clear_all
+
+
+@every_layout
+def test_a_container_without_a_cgroup_of_its_own_sees_its_callers_read_only(table: str) -> None:
+    layout_here = host(table).layout
+    points = [*(point for point, _ in layout_here.hierarchies), layout_here.unified or ""]
+    own = dict.fromkeys(points, "/sys/fs/cgroup/callers")
+    entry = {"destination": "/cg", "type": "cgroup", "source": "cgroup", "options": ["rw"]}
+    document = config(mounts=[entry], linux={"namespaces": [{"type": "mount"}]})
+    binds = [
+        step.arguments
+        for step in compiled(document, host(table), shown_cgroups=own).steps
+        if step.name == "bind" and step.origin == "/mounts/0"
+    ]
+    assert binds
+    for source, _, put, cleared, *_ in binds:
+        assert source == "/sys/fs/cgroup/callers"
         assert put & mount_options.RDONLY
-        assert not clear_all & mount_options.RDONLY
+        assert not cleared & mount_options.RDONLY
 
 
 # Mounts, devices, root.
