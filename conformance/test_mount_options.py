@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .bundles import mounts, namespaces
+from .bundles import mounts, namespaces, write_config
 from .fixtures import MakeBundle
 from .runtime import Runtime
 from .test_mounts import bind, refused, shell, tmpfs
@@ -525,3 +526,209 @@ def test_what_the_host_has_locked_stays(runtime: Runtime, reachable: MakeBundle,
         assert {"ro", "nosuid", "noexec", "nodev"} <= found["/tmp"][0]
     finally:
         subprocess.run(["umount", source], check=True)
+
+
+LOCKED = ["ro", "nosuid", "nodev", "noexec", "noatime"]
+
+
+@pytest.fixture
+def protected(tmp_path: Path, runtime: Runtime) -> Any:
+    """A mount of the host's with all flags that can be locked, and one below it."""
+    source = tmp_path / "protected"
+    source.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "x", source], check=True)
+    (source / "inner").mkdir()
+    options = ",".join(LOCKED)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"nodiratime,{options}", "x", source / "inner"], check=True)
+    subprocess.run(["mount", "-o", f"remount,bind,{options}", source], check=True)
+    yield source
+    subprocess.run(["umount", "--recursive", source], check=True)
+
+
+def warned(runtime: Runtime, bundle: MakeBundle, entry: dict[str, Any], **changes: Any) -> Any:
+    """What mountinfo shows, and what was said about it."""
+    changes = {"linux": IN_USER_NAMESPACE} | changes
+    here = bundle(process={"args": ["cat", "/proc/self/mountinfo"]}, mounts=mounts(entry), **changes)
+    result = runtime.run(here)
+    assert result.code == 0, result
+    return rows(result.stdout), result.stderr
+
+
+@pytest.mark.shows("mounts.userns")
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        (["rw"], ["ro"]),
+        (["rw", "exec"], ["ro", "noexec"]),
+        (["suid", "dev"], ["nosuid", "nodev"]),
+        (["rw", "nosuid"], ["ro"]),
+        (["atime"], ["noatime"]),
+        (["exec", "strictatime", "nosuid"], ["noexec", "noatime"]),
+    ],
+)
+@pytest.mark.peers_differ(runc="refuses some of them, and doesn't warn", crun="doesn't warn")
+def test_what_the_host_has_locked_stays_with_a_warning(
+    runtime: Runtime, reachable: MakeBundle, protected: Path, options: list[str], kept: list[str]
+) -> None:
+    found, said = warned(runtime, reachable, bind(protected, "/tmp", *options))
+    assert set(LOCKED) <= found["/tmp"][0]
+    for name in kept:
+        assert name in said, said
+    assert "/mounts/7" in said
+
+
+@pytest.mark.shows("mounts.userns")
+@pytest.mark.parametrize("options", [["ro"], ["nosuid", "noatime"], ["rbind", "rro", "rnodev"], []])
+@pytest.mark.peers_differ(runc="refuses some of them")
+def test_what_only_protects_is_no_reason_to_warn(
+    runtime: Runtime, reachable: MakeBundle, protected: Path, options: list[str]
+) -> None:
+    found, said = warned(runtime, reachable, bind(protected, "/tmp", *options))
+    assert set(LOCKED) <= found["/tmp"][0]
+    assert said == ""
+
+
+@pytest.mark.shows("mounts.userns")
+@pytest.mark.parametrize(
+    ("option", "name"), [("rrw", "ro"), ("rexec", "noexec"), ("rsuid", "nosuid"), ("rdiratime", "nodiratime")]
+)
+@pytest.mark.peers_differ(runc="is too old to know it", crun="refuses it")
+def test_so_it_does_below(
+    runtime: Runtime, reachable: MakeBundle, protected: Path, option: str, name: str
+) -> None:
+    found, said = warned(runtime, reachable, bind(protected, "/tmp") | {"options": ["rbind", option]})
+    assert name in found["/tmp/inner"][0]
+    assert name in said
+
+
+@pytest.mark.shows("mounts.userns")
+@pytest.mark.peers_differ(runc="says nothing", crun="says nothing")
+def test_a_remount_of_what_is_locked(runtime: Runtime, reachable: MakeBundle, protected: Path) -> None:
+    here = reachable(process={"args": ["cat", "/proc/self/mountinfo"]}, linux=IN_USER_NAMESPACE)
+    inside = here / "rootfs/tmp/locked"
+    inside.mkdir()
+    subprocess.run(["mount", "--bind", protected, inside], check=True)
+    try:
+        change = bind("", "/tmp/locked", "remount", "rw", "noexec", "suid")
+        document = json.loads((here / "config.json").read_text())
+        write_config(here, document | {"mounts": mounts(change)})
+        result = runtime.run(here)
+    finally:
+        subprocess.run(["umount", inside], check=True)
+    assert result.code == 0, result
+    assert set(LOCKED) <= rows(result.stdout)["/tmp/locked"][0]
+    assert "ro, nosuid" in result.stderr
+
+
+NO_OPTION = "has no such option"
+
+
+@pytest.mark.shows("mounts.options.symlinks")
+@pytest.mark.peers_differ(runc=NO_OPTION, crun="is too old for it")
+def test_a_destination_that_is_a_symlink_may_be_covered_itself(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("new\n")
+    entry = bind(tmp_path / "file", "/tmp/link", "dest-nofollow")
+    here = bundle(
+        process=shell("cat /tmp/link /etc/old; readlink /tmp/link || echo no symlink"), mounts=mounts(entry)
+    )
+    (here / "rootfs/etc/old").write_text("old\n")
+    (here / "rootfs/tmp/link").symlink_to("/etc/old")
+    assert runtime.output(here) == "new\nold\nno symlink\n"
+
+
+@pytest.mark.shows("mounts.options.symlinks")
+@pytest.mark.parametrize("there", ["nothing", "a file", "a dangling symlink"])
+@pytest.mark.peers_differ(runc=NO_OPTION, crun="is too old for it")
+def test_dest_nofollow_is_about_symlinks_only(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, there: str
+) -> None:
+    (tmp_path / "file").write_text("new\n")
+    entry = bind(tmp_path / "file", "/tmp/place", "dest-nofollow")
+    here = bundle(process=shell("cat /tmp/place; ls /"), mounts=mounts(entry))
+    if there == "a file":
+        (here / "rootfs/tmp/place").touch()
+    elif there != "nothing":
+        (here / "rootfs/tmp/place").symlink_to("/missing")
+    shown = runtime.output(here).split()
+    assert shown[0] == "new"
+    assert "missing" not in shown
+
+
+@pytest.mark.shows("mounts.options.symlinks")
+@pytest.mark.parametrize("userns", [False, True])
+@pytest.mark.parametrize("there", [None, "../some/where"])
+@pytest.mark.peers_differ(runc=NO_OPTION, crun="is too old for it")
+def test_a_symlink_is_made_again(
+    runtime: Runtime, reachable: MakeBundle, tmp_path: Path, there: str | None, userns: bool
+) -> None:
+    (tmp_path / "source").symlink_to("../some/where")
+    entry = bind(tmp_path / "source", "/dev/shm/deep/link", "copy-symlink")
+    here = reachable(
+        process={"args": ["readlink", "/dev/shm/deep/link"]},
+        linux=IN_USER_NAMESPACE if userns else {},
+        mounts=mounts(*[entry] * (1 if there is None else 2)),
+    )
+    assert runtime.output(here) == "../some/where\n"
+
+
+@pytest.mark.shows("mounts.options.symlinks")
+@pytest.mark.peers_differ(runc=NO_OPTION)
+def test_what_is_no_symlink_is_bound(runtime: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("text\n")
+    entry = bind(tmp_path, "/tmp", "copy-symlink", "ro")
+    here = bundle(process=shell("cat /tmp/word; touch /tmp/x 2>&1 | grep -c Read-only"), mounts=mounts(entry))
+    assert runtime.output(here) == "text\n1\n"
+
+
+@pytest.mark.refuses("mounts.options.symlinks")
+@pytest.mark.parametrize("there", ["file", "directory", "another symlink"])
+@pytest.mark.peers_differ(runc=NO_OPTION, crun="is too old for it")
+def test_a_symlink_takes_nobodys_place(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, there: str
+) -> None:
+    (tmp_path / "source").symlink_to("/etc")
+    here = bundle(mounts=mounts(bind(tmp_path / "source", "/tmp/link", "copy-symlink")))
+    place = here / "rootfs/tmp/link"
+    {"file": place.touch, "directory": place.mkdir, "another symlink": lambda: place.symlink_to("/tmp")}[
+        there
+    ]()
+    refused(runtime, here)
+
+
+@pytest.mark.shows("mounts.sysfs")
+@pytest.mark.parametrize("cgroups", [False, True])
+@pytest.mark.peers_differ(runc="can't")
+def test_without_a_network_namespace_of_its_own_it_sees_the_hosts_sysfs(
+    runtime: Runtime, reachable: MakeBundle, cgroups: bool
+) -> None:
+    listed = [each for each in IN_USER_NAMESPACE["namespaces"] if each["type"] != "network"]
+    entries = [each for each in mounts() if cgroups or each["type"] != "cgroup"]
+    here = reachable(
+        process=shell("test -d /sys/kernel/mm && cat /proc/self/mountinfo"),
+        mounts=entries,
+        linux=IN_USER_NAMESPACE | {"namespaces": listed},
+    )
+    shown = rows(runtime.output(here))
+    found = {point: options for point, (options, _) in shown.items() if f"{point}/".startswith("/sys/")}
+    assert {"ro", "nosuid", "noexec", "nodev"} <= found["/sys"]
+    for point, options in found.items():
+        assert "ro" in options, point
+
+
+@pytest.mark.shows("mounts.sysfs")
+@pytest.mark.peers_differ(runc="can't", crun="says nothing")
+def test_it_says_so_where_it_is_to_be_writable(runtime: Runtime, reachable: MakeBundle) -> None:
+    listed = [each for each in IN_USER_NAMESPACE["namespaces"] if each["type"] != "network"]
+    entry = {"destination": "/tmp", "type": "sysfs", "source": "sysfs", "options": ["nosuid"]}
+    plain = [each for each in mounts() if not each["type"].startswith(("cgroup", "sysfs"))]
+    here = reachable(
+        process={"args": ["cat", "/proc/self/mountinfo"]},
+        mounts=[*plain, entry],
+        linux=IN_USER_NAMESPACE | {"namespaces": listed, "maskedPaths": None},
+    )
+    result = runtime.run(here)
+    assert "ro" in rows(result.stdout)["/tmp"][0]
+    assert "/mounts/5" in result.stderr
+    assert "network namespace" in result.stderr

@@ -307,3 +307,154 @@ def test_more_than_fits_is_an_error(runtime: Runtime, bundle: MakeBundle) -> Non
     (here / "rootfs/copied").mkdir()
     (here / "rootfs/copied/large").write_bytes(bytes(1 << 20))
     refused(runtime, here)
+
+
+@pytest.mark.shows("mounts.tmpfs.mode")
+@pytest.mark.parametrize("options", [[], ["tmpcopyup"]])
+@pytest.mark.parametrize("destination", ["/new", "/new/deep/er", "/run/user/1000", "/tmp/link"])
+def test_a_tmpfs_that_covers_nothing_is_everybodys(
+    runtime: Runtime, bundle: MakeBundle, destination: str, options: list[str]
+) -> None:
+    """The kernel's own mode: what was made for the mount has none to pass on."""
+    script = f"stat -L -c %a {destination} {os.path.dirname(destination)}"
+    here = bundle(process=shell(script), mounts=mounts(tmpfs(destination, *options)))
+    (here / "rootfs/tmp/link").symlink_to("/missing/place")
+    parent = {"/tmp": "1777"}.get(os.path.dirname(destination), "755")
+    assert runtime.output(here).split() == ["1777", parent]
+
+
+@pytest.mark.shows("mounts.tmpfs.mode")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["mode=700", "uid=3"], "700 3:6"),
+        (["gid=4", "mode=2750"], "2750 5:4"),
+        (["size=64k,mode=710"], "710 5:6"),
+        ([], "711 5:6"),
+    ],
+)
+@pytest.mark.peers_differ(runc="takes the directory's mode whatever the config says", crun="in part")
+def test_what_the_config_says_of_a_tmpfs_counts_more_than_what_is_copied_up(
+    runtime: Runtime, bundle: MakeBundle, options: list[str], expected: str
+) -> None:
+    caps = {name: ["CAP_DAC_OVERRIDE"] for name in ("bounding", "effective", "permitted")}
+    process = shell("stat -c '%a %u:%g' /there; ls /there") | {"capabilities": caps}
+    here = bundle(process=process, mounts=mounts(tmpfs("/there", "tmpcopyup", *options)))
+    (here / "rootfs/there").mkdir(mode=0o711)
+    (here / "rootfs/there/file").touch()
+    os.chown(here / "rootfs/there", 5, 6)
+    assert runtime.output(here).splitlines() == [expected, "file"]
+
+
+@pytest.mark.refuses("mounts.destination")
+@pytest.mark.parametrize("destination", ["/tmp/{}", "/new/{}", "/new/{}/more", "/tmp/link/{}", "{}"])
+@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
+def test_a_name_that_no_file_can_have_is_an_error(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, destination: str, kind: str
+) -> None:
+    place = destination.format("x" * 256)
+    here = bundle(mounts=mounts(tmpfs(place) if kind == "tmpfs" else bind(tmp_path, place)))
+    (here / "rootfs/tmp/link").symlink_to("/missing")
+    assert "name too long" in refused(runtime, here)
+
+
+@pytest.mark.shows("mounts.destination.symlinks")
+@pytest.mark.parametrize("kind", ["proc", "sysfs", "tmpfs", "mqueue", "bind"])
+@pytest.mark.peers_differ(runc="can't, for some", crun="can't, for some")
+def test_any_mount_may_be_below_a_symlink(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path, kind: str
+) -> None:
+    entry = {"destination": "/var/run/below", "type": kind, "source": kind}
+    here = bundle(
+        process={"args": SHOW}, mounts=mounts(bind(tmp_path, "/var/run/below") if kind == "bind" else entry)
+    )
+    (here / "rootfs/run").mkdir()
+    (here / "rootfs/var").mkdir()
+    (here / "rootfs/var/run").symlink_to("/run")
+    assert "/run/below" in points(runtime.output(here))
+
+
+@pytest.mark.refuses("mounts.destination.symlinks")
+@pytest.mark.parametrize("kind", ["proc", "sysfs"])
+@pytest.mark.peers_differ(crun="takes some")
+def test_procfs_and_sysfs_are_on_no_symlink(runtime: Runtime, bundle: MakeBundle, kind: str) -> None:
+    here = bundle(mounts=mounts({"destination": "/tmp/link", "type": kind, "source": kind}))
+    (here / "rootfs/tmp/link").symlink_to("/etc")
+    refused(runtime, here)
+
+
+@pytest.mark.shows("mounts.options.data")
+@pytest.mark.parametrize(
+    "options",
+    [["size=64k,mode=1711,uid=5"], ["", "size=64k,mode=1711", "", "uid=5"], ["size=64k", "mode=1711,uid=5,"]],
+)
+@pytest.mark.peers_differ(crun="can't take a comma at the end")
+def test_several_options_may_be_in_one_string(
+    runtime: Runtime, bundle: MakeBundle, options: list[str]
+) -> None:
+    script = "stat -c '%a %u' /new; grep ' /new ' /proc/self/mountinfo"
+    here = bundle(process=shell(script), mounts=mounts(tmpfs("/new", *options)))
+    mode, mount = runtime.output(here).splitlines()
+    assert mode == "1711 5"
+    assert "size=64k" in mount
+
+
+@pytest.mark.shows("mounts.options.remount")
+def test_several_options_may_be_in_one_string_of_a_remount(runtime: Runtime, bundle: MakeBundle) -> None:
+    more = mounts(tmpfs("/tmp", "size=64k"), tmpfs("/tmp", "remount", "size=32k,nr_inodes=50"))
+    mount = runtime.output(bundle(process=shell("grep ' /tmp ' /proc/self/mountinfo"), mounts=more))
+    assert "size=32k" in mount
+    assert "nr_inodes=50" in mount
+
+
+@pytest.mark.shows("mounts.options.data")
+def test_a_tmpfs_whose_options_are_in_one_string_has_the_mode_of_what_it_covers(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
+    here = bundle(process=shell("stat -c %a /covered"), mounts=mounts(tmpfs("/covered", "size=64k,uid=0")))
+    (here / "rootfs/covered").mkdir(mode=0o711)
+    assert runtime.output(here) == "711\n"
+
+
+def layers(tmp_path: Path, number: int) -> dict[str, Any]:
+    """An overlay of so many directories, each with a file of its own, and long names."""
+    listed = [tmp_path / f"{each}-{'x' * 150}" for each in range(number)]
+    for each in listed:
+        each.mkdir()
+        (each / each.name[:3].rstrip("-x")).touch()
+    for name in ("upper", "work"):
+        (tmp_path / name).mkdir()
+    lower = ":".join(map(str, listed))
+    options = [f"lowerdir={lower}", f"upperdir={tmp_path}/upper", f"workdir={tmp_path}/work"]
+    return {"destination": "/tmp", "type": "overlay", "source": "overlay", "options": options}
+
+
+@pytest.mark.shows("mounts.options.data")
+@pytest.mark.peers_differ(crun="is refused by the kernel", runc="is refused by the kernel")
+def test_overlay_takes_more_layers_than_fit_into_a_page(
+    runtime: Runtime, bundle: MakeBundle, tmp_path: Path
+) -> None:
+    here = bundle(process=shell("ls /tmp && touch /tmp/made"), mounts=mounts(layers(tmp_path, 40)))
+    assert set(runtime.output(here).split()) == {str(each) for each in range(40)}
+    assert (tmp_path / "upper/made").exists()
+
+
+@pytest.mark.refuses("mounts.options.data")
+@pytest.mark.peers_differ(crun="lets them be cut off", runc="lets them be cut off")
+def test_more_options_than_the_kernel_takes_are_an_error(runtime: Runtime, bundle: MakeBundle) -> None:
+    """It would cut them off without a word, and here the last, the size, would be missing."""
+    many = ",".join(["nr_inodes=1000"] * 300)
+    said = refused(runtime, bundle(mounts=mounts(tmpfs("/tmp", f"{many},size=64k"))))
+    assert str(len(many) + len(",size=64k,mode=1777")) in said
+
+
+@pytest.mark.shows("mounts.options.data")
+def test_a_layer_may_be_in_the_root_filesystem(runtime: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 240)
+    long.mkdir()
+    here = bundle(process=shell("ls /etc"))
+    options = [f"lowerdir={here}/rootfs/etc:{long}"]
+    _with_mounts(
+        here, mounts({"destination": "/etc", "type": "overlay", "source": "overlay", "options": options})
+    )
+    assert "passwd" in runtime.output(here).split()

@@ -42,6 +42,7 @@ int seal_program(const char *path);
 
 int tree_open(const char *source, int recursive, int follow, int peer);
 int tree_bind(const char *source, const char *target);
+int tree_set_attributes(int tree, uint64_t set, uint64_t clear, int recursive);
 int tree_idmap(int tree, int recursive, int user_namespace);
 int user_namespace_with(const char *uid_map, const char *gid_map);
 

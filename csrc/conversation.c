@@ -34,6 +34,14 @@ void report_failure(struct init *init, const struct step *step)
 		send_message(init->conversation, &message, init, step->origin);
 }
 
+void warn(struct init *init, const struct step *step, const char *what, const char *subject, uint32_t value)
+{
+	struct message message = { MESSAGE_WARNING, step->number, 0, value };
+
+	step_failed(init, what, subject);
+	send_message(init->conversation, &message, init, step->origin);
+}
+
 bool go_ahead(int socket)
 {
 	char answer = 0;

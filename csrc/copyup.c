@@ -388,7 +388,7 @@ static void forget(struct copying *copying)
 }
 
 /* Both are descriptors of places (O_PATH); opened again they can be read. */
-int copy_up(int from, int to)
+int copy_up(int from, int to, const struct stat *root)
 {
 	struct copying copying = { .from = -1, .to = -1, .found_directory = -1 };
 	int source = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -397,6 +397,9 @@ int copy_up(int from, int to)
 
 	copying.top = fcntl(to, F_DUPFD_CLOEXEC, 0);
 	if (source >= 0 && target >= 0 && copying.top >= 0 && enter(&copying, source, target, "") == 0) {
+		copying.level->st.st_mode = root->st_mode;
+		copying.level->st.st_uid = root->st_uid;
+		copying.level->st.st_gid = root->st_gid;
 		result = copy_all(&copying);
 	} else {
 		close_quietly(source);

@@ -75,7 +75,7 @@ int step_mask(struct init *init, const struct step *step)
 	tree = S_ISDIR(st.st_mode) ? empty_directory(init) : null_device(init);
 	if (tree < 0)
 		return step_failed(init, "open_tree", S_ISDIR(st.st_mode) ? "an empty directory" : "/dev/null");
-	if (attach(init, tree, target, path) != 0)
+	if (attach_inside(init, tree, target, path) != 0)
 		return -1;
 	if (tree != init->empty)
 		close(tree);
@@ -92,6 +92,11 @@ int step_make_readonly(struct init *init, const struct step *step)
 		return 0;
 	if (target < 0)
 		return step_failed(init, "openat2", path);
+	/* The root is a mount of our own already. */
+	if (is_root(init, target)) {
+		close(target);
+		return set_attributes(init, init->root, MOUNT_ATTR_RDONLY, 0, 0, path);
+	}
 	tree = sys_open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (tree < 0)
 		return step_failed(init, "open_tree", path);

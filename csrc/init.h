@@ -21,6 +21,7 @@ enum message_kind {
 	MESSAGE_BORN = 6, /* value: the pid of the child that goes on in our place, not ours but the host side's */
 	MESSAGE_LISTENER = 7, /* on a start connection: with the listener of the filter */
 	MESSAGE_FETCH = 8, /* the answer comes with the descriptor that the step needs */
+	MESSAGE_WARNING = 9, /* something isn't as asked: `call` says what, `subject` and value about what. No answer */
 };
 
 /* What an ask is about, beside what the plan says (ask-host). */
@@ -39,7 +40,8 @@ struct init {
 	struct plan plan;
 	int base;	    /* the descriptor of slot 0; those from 3 up to here belong to the user's program */
 	int root;	    /* the root filesystem, O_PATH; -1 before open-root */
-	const char *root_path; /* on the host */
+	const char *root_path; /* on the host; null if we are in a container that exists */
+	bool root_shared;   /* others see the tree that the root is mounted in: our mount namespace isn't new */
 	int host_proc;	    /* the host's /proc, opened before any namespace was entered */
 	uint64_t joined;    /* the namespaces that were joined, CLONE_NEW* */
 	int conversation;   /* where failures are reported to; -1 when nobody listens any more */
@@ -85,6 +87,8 @@ void report_failure(struct init *init, const struct step *step);
 int send_message(int socket, const struct message *message, const struct init *init, const char *origin);
 /* False if the other side is gone, or says anything but "go on". */
 bool go_ahead(int socket);
+/* The step goes on, and the user is told: init.h, MESSAGE_WARNING. */
+void warn(struct init *init, const struct step *step, const char *what, const char *subject, uint32_t value);
 /* The descriptor that comes with a "go on", -1 and errno without one. */
 int receive_descriptor(int socket);
 int say_and_wait(struct init *init, const struct step *step, enum message_kind kind, uint32_t value);
@@ -106,4 +110,9 @@ int private_proc(struct init *init);
 /* root.c: paths inside the root filesystem. Each resolves like the container itself would, and never leaves the root. */
 int open_in_root(const struct init *init, const char *path, uint64_t flags, uint64_t resolve);
 int open_beneath(int directory, const char *path, uint64_t flags);
+/* Open a path, O_PATH; make what is missing of it. Its last name becomes a directory or an empty file. */
 int open_or_make(const struct init *init, const char *path, mode_t directory_mode, bool is_directory);
+/* The same; *made says whether the last name was missing. */
+int find_or_make(const struct init *init, const char *path, mode_t directory_mode, bool is_directory, bool *made);
+/* Open the directory that holds `path`, made if it is missing; *name is the path's last part. */
+int open_parent(struct init *init, const char *path, const char **name);

@@ -1,10 +1,12 @@
-/* Options that are longer than fsconfig(2) takes (overlay's lowerdir, say) need mount(2), and that needs a path: one that
- * nobody else can exchange. */
+/* Options that fsconfig(2) doesn't take as they are. One that is longer than 255 bytes (overlay's lowerdir, say), or several in one
+ * string, which the filesystem splits as it does for others, need mount(2), and that needs a path: one that nobody else can
+ * exchange. More than a page of overlay's layers are set one by one. */
 #include "mounts.h"
 #include "syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,44 +15,154 @@
 enum { FSCONFIG_MAX_VALUE = 255 };
 #define WORKPIECE "mount"
 
-bool fits_fsconfig(const struct list *options)
+static bool has_several(const char *option)
 {
-	const char *cursor = options->data;
+	bool quoted = false;
 
-	for (uint32_t i = 0; i < options->count; i++) {
-		const char *option = list_next(&cursor), *equals = strchr(option, '=');
-
-		if (equals && strlen(equals + 1) > FSCONFIG_MAX_VALUE)
-			return false;
+	for (; *option; option++) {
+		if (*option == '"')
+			quoted = !quoted;
+		else if (*option == ',' && !quoted)
+			return true;
 	}
-	return true;
+	return false;
 }
 
-/* The options joined by commas, as mount(2) takes them; to be freed. */
-static char *join_options(const struct list *options)
+static bool fits_fsconfig(const char *option)
+{
+	const char *equals = strchr(option, '=');
+
+	return !has_several(option) && (equals == NULL || strlen(equals + 1) <= FSCONFIG_MAX_VALUE);
+}
+
+/* How much mount(2) would be given, with the NUL at its end. */
+static size_t joined_size(const struct list *options)
 {
 	const char *cursor = options->data;
-	size_t size = 1;
-	char *joined, *end;
+	size_t size = 0;
 
 	for (uint32_t i = 0; i < options->count; i++)
 		size += strlen(list_next(&cursor)) + 1;
-	joined = end = malloc(size);
-	if (joined == NULL)
+	return size;
+}
+
+enum option_way option_way(const char *type, const struct list *options)
+{
+	const char *cursor = options->data;
+	bool fits = true;
+
+	for (uint32_t i = 0; i < options->count; i++)
+		fits &= fits_fsconfig(list_next(&cursor));
+	if (fits)
+		return BY_FSCONFIG;
+	return strcmp(type, "overlay") == 0 && joined_size(options) > (size_t)sysconf(_SC_PAGESIZE) ? BY_LAYERS : BY_MOUNT;
+}
+
+/* A path of any length; as a descriptor since Linux 6.13. */
+static int set_path(struct init *init, int fs, const char *key, const char *path)
+{
+	int directory, result;
+
+	if (strlen(path) <= FSCONFIG_MAX_VALUE) {
+		result = sys_fsconfig(fs, FSCONFIG_SET_STRING, key, path, 0);
+		return result == 0 ? 0 : filesystem_failed(init, fs, "fsconfig", key);
+	}
+	directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0)
+		return step_failed(init, "open", path);
+	result = sys_fsconfig(fs, FSCONFIG_SET_FD, key, NULL, directory);
+	if (result != 0)
+		filesystem_failed(init, fs, "fsconfig", key);
+	close(directory);
+	return result;
+}
+
+/* The next of lowerdir's layers into `path`; the rest, null after the last. Colons and backslashes of a path are escaped. One that
+ * is too long for the kernel stays so. */
+static const char *next_layer(const char *layers, char path[PATH_MAX + 1])
+{
+	size_t length = 0;
+
+	for (; *layers && *layers != ':'; layers++) {
+		if (*layers == '\\' && layers[1])
+			layers++;
+		if (length < PATH_MAX)
+			path[length++] = *layers;
+	}
+	path[length] = '\0';
+	return *layers ? layers + 1 : NULL;
+}
+
+/* One by one, since Linux 6.7: Documentation/filesystems/overlayfs.rst. */
+static int set_lower(struct init *init, int fs, const char *layers)
+{
+	const char *key = "lowerdir+";
+	char path[PATH_MAX + 1];
+
+	while (layers) {
+		layers = next_layer(layers, path);
+		/* After two colons come layers of data only. */
+		if (*path == '\0')
+			key = "datadir+";
+		else if (set_path(init, fs, key, path) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+int set_layers(struct init *init, int fs, const char *option)
+{
+	const char *value = strchr(option, '=') ? strchr(option, '=') + 1 : "";
+
+	if (strncmp(option, "lowerdir=", 9) == 0)
+		return set_lower(init, fs, value);
+	if (strncmp(option, "upperdir=", 9) == 0)
+		return set_path(init, fs, "upperdir", value);
+	if (strncmp(option, "workdir=", 8) == 0)
+		return set_path(init, fs, "workdir", value);
+	return set_filesystem_option(init, fs, option);
+}
+
+/* `first` and the options joined by commas, as mount(2) takes them; to be freed. */
+static char *join_options(struct init *init, const char *first, const struct list *options)
+{
+	size_t size = strlen(first) + (*first != '\0') + joined_size(options), most = (size_t)sysconf(_SC_PAGESIZE);
+	const char *cursor = options->data;
+	char text[128], *joined, *end;
+
+	/* It would be cut off without a word, mount(2). */
+	if (size > most) {
+		snprintf(text, sizeof(text), "the options are %zu bytes long, and mount(2) takes %zu", size - 1, most - 1);
+		errno = E2BIG;
+		step_failed(init, "mount data", text);
 		return NULL;
-	*end = '\0';
-	cursor = options->data;
+	}
+	joined = end = malloc(size);
+	if (joined == NULL) {
+		step_failed(init, "malloc", "the options");
+		return NULL;
+	}
+	end = stpcpy(end, first);
+	if (*first)
+		*end++ = ',';
 	for (uint32_t i = 0; i < options->count; i++) {
 		end = stpcpy(end, list_next(&cursor));
 		*end++ = ',';
 	}
-	if (end > joined)
-		end[-1] = '\0';
+	end[-1] = '\0';
 	return joined;
 }
 
-/* An empty filesystem of our own with a directory in it, mounted over the root, where no container looks for anything. */
-static int make_workshop(struct init *init)
+/* Where no path leads over: a layer may well be in the root filesystem. In a mount namespace of our own that is the host's root,
+ * where paths begin; elsewhere others would see it there. */
+static int workshop_place(const struct init *init)
+{
+	return init->root_shared || init->root_path == NULL ? fcntl(init->root, F_DUPFD_CLOEXEC, 0) :
+							      open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* An empty filesystem of our own with a directory in it. */
+static int make_workshop(struct init *init, int place)
 {
 	int tree = -1, fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
 
@@ -60,14 +172,14 @@ static int make_workshop(struct init *init)
 		close(fs);
 	if (tree < 0 || mkdirat(tree, WORKPIECE, 0700) != 0)
 		return step_failed(init, "fsmount", "tmpfs");
-	return attach(init, tree, init->root, "/") == 0 ? tree : -1;
+	return attach(init, tree, place, "/") == 0 ? tree : -1;
 }
 
-/* The upmost mount on the root is the workshop: umount(2) goes up to it, unlike others. */
-static int leave_workshop(struct init *init)
+/* The upmost mount on the place is the workshop: umount(2) goes up to it, unlike others. */
+static int leave_workshop(struct init *init, int place)
 {
 	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int result = here < 0 || fchdir(init->root) != 0 || sys_umount2(".", MNT_DETACH) != 0 || fchdir(here) != 0;
+	int result = here < 0 || fchdir(place) != 0 || sys_umount2(".", MNT_DETACH) != 0 || fchdir(here) != 0;
 
 	if (here >= 0)
 		close(here);
@@ -92,12 +204,15 @@ static int take_workpiece(struct init *init, const struct step *step, int worksh
 	return tree >= 0 ? tree : step_failed(init, "open_tree", step->args[0].s);
 }
 
-int make_by_string(struct init *init, const struct step *step)
+int make_by_mount(struct init *init, const struct step *step, const char *mode)
 {
 	char path[sizeof("/proc/self/fd//" WORKPIECE) + 10];
-	char *data = join_options(&step->args[6].v);
-	int result, tree, workshop = data ? make_workshop(init) : step_failed(init, "malloc", "the options");
+	char *data = join_options(init, mode, &step->args[6].v);
+	int result, tree, workshop, place = data ? workshop_place(init) : -1;
 
+	if (data == NULL)
+		return -1;
+	workshop = place < 0 ? step_failed(init, "open", "/") : make_workshop(init, place);
 	if (workshop < 0)
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/" WORKPIECE, workshop);
@@ -107,8 +222,9 @@ int make_by_string(struct init *init, const struct step *step)
 		return step_failed(init, "mount", step->args[0].s);
 	tree = take_workpiece(init, step, workshop);
 	close(workshop);
-	if (tree < 0 || leave_workshop(init) != 0)
+	if (tree < 0 || leave_workshop(init, place) != 0)
 		return -1;
+	close(place);
 	if (!(step->args[5].u & MOUNT_COPY_UP) && set_attributes(init, tree, step->args[3].l, 0, 0, path) != 0)
 		return -1;
 	return tree;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,6 +47,7 @@ int step_open_root(struct init *init, const struct step *step)
 	int directory;
 
 	init->root_path = step->args[0].s;
+	init->root_shared = (step->args[1].u & ROOT_IS_PRIVATE) || (init->joined & CLONE_NEWNS);
 	directory = open(step->args[1].u & ROOT_IS_HERE ? "." : init->root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
 		return step_failed(init, "open", init->root_path);
@@ -88,10 +90,23 @@ int filesystem_failed(struct init *init, int fs, const char *call, const char *s
 	return step_failed(init, call, subject);
 }
 
+/* SELinux's options (context, fscontext, ...) are quoted for their commas, and only mount(2) takes the quotes away. */
+static bool unquote(const char *key, const char *value, char text[256])
+{
+	size_t name = strlen(key), length = strlen(value);
+
+	if (name < 7 || strcmp(key + name - 7, "context") != 0 || length < 2 || length > 257 || value[0] != '"' ||
+	    value[length - 1] != '"')
+		return false;
+	memcpy(text, value + 1, length - 2);
+	text[length - 2] = '\0';
+	return true;
+}
+
 int set_filesystem_option(struct init *init, int fs, const char *option)
 {
 	const char *equals = strchr(option, '=');
-	char key[256];
+	char key[256], text[256];
 	int result;
 
 	if (equals == NULL) {
@@ -99,7 +114,8 @@ int set_filesystem_option(struct init *init, int fs, const char *option)
 	} else if ((size_t)(equals - option) < sizeof(key)) {
 		memcpy(key, option, (size_t)(equals - option));
 		key[equals - option] = '\0';
-		result = sys_fsconfig(fs, FSCONFIG_SET_STRING, key, equals + 1, 0);
+		result = sys_fsconfig(fs, FSCONFIG_SET_STRING, key,
+				      unquote(key, equals + 1, text) ? text : equals + 1, 0);
 	} else {
 		errno = EINVAL;
 		result = -1;
@@ -107,19 +123,8 @@ int set_filesystem_option(struct init *init, int fs, const char *option)
 	return result == 0 ? 0 : filesystem_failed(init, fs, "fsconfig", option);
 }
 
-static int inherit_mode(struct init *init, int fs, int target)
-{
-	struct stat st;
-	char mode[sizeof("mode=07777")];
-
-	if (fstat(target, &st) != 0)
-		return step_failed(init, "fstat", "the target");
-	snprintf(mode, sizeof(mode), "mode=%o", st.st_mode & 07777);
-	return set_filesystem_option(init, fs, mode);
-}
-
-/* Make the filesystem of a mount step: a detached mount, or -1. */
-static int make_filesystem(struct init *init, const struct step *step, int target)
+/* Make the filesystem of a mount step: a detached mount, or -1. mode: an option that the others may overrule, or "". */
+static int make_by_fsconfig(struct init *init, const struct step *step, const char *mode, enum option_way way)
 {
 	const char *type = step->args[0].s, *source = step->args[1].s, *cursor = step->args[6].v.data;
 	int tree, fs = sys_fsopen(type, FSOPEN_CLOEXEC);
@@ -128,10 +133,10 @@ static int make_filesystem(struct init *init, const struct step *step, int targe
 		return step_failed(init, "fsopen", type);
 	if (*source && sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0) != 0)
 		return filesystem_failed(init, fs, "fsconfig", source);
-	if ((step->args[5].u & MOUNT_INHERIT_MODE) && inherit_mode(init, fs, target) != 0)
+	if (*mode && set_filesystem_option(init, fs, mode) != 0)
 		return -1;
 	for (uint32_t i = 0; i < step->args[6].v.count; i++)
-		if (set_filesystem_option(init, fs, list_next(&cursor)) != 0)
+		if ((way == BY_LAYERS ? set_layers : set_filesystem_option)(init, fs, list_next(&cursor)) != 0)
 			return -1;
 	if (sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) != 0)
 		return filesystem_failed(init, fs, "fsconfig", type);
@@ -144,29 +149,90 @@ static int make_filesystem(struct init *init, const struct step *step, int targe
 	return tree;
 }
 
-/* What comes between the making of a filesystem and its attaching. */
-static int complete(struct init *init, const struct step *step, int tree, int target)
+/* A new sysfs takes a network namespace that is ours: else the host's is all there is, as with crun. Read-only with all below
+ * it: its cgroups may be the caller's (CVE-2023-25809). */
+static int host_sysfs(struct init *init, const struct step *step)
 {
-	const char *path = step->args[2].s;
+	const uint64_t protections = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+	uint64_t attributes = MOUNT_ATTR_RDONLY | (step->args[3].l & protections);
+	int tree = sys_open_tree(AT_FDCWD, "/sys", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 
-	if ((step->args[5].u & MOUNT_IDMAP) && idmap(init, step, tree, 0) != 0)
+	if (tree < 0)
+		return step_failed(init, "open_tree", "/sys");
+	if (set_propagation(init, tree, MS_PRIVATE | MS_REC, "/sys") != 0 ||
+	    set_attributes(init, tree, attributes, 0, AT_RECURSIVE, "/sys") != 0)
 		return -1;
-	if (!(step->args[5].u & MOUNT_COPY_UP))
+	if (!(step->args[3].l & MOUNT_ATTR_RDONLY))
+		warn(init, step, "sysfs", step->args[2].s, 0);
+	return tree;
+}
+
+static int make_filesystem(struct init *init, const struct step *step, const char *mode)
+{
+	const char *type = step->args[0].s;
+	enum option_way way = option_way(type, &step->args[6].v);
+	int tree = way == BY_MOUNT ? make_by_mount(init, step, mode) : make_by_fsconfig(init, step, mode, way);
+
+	if (tree < 0 && init->error == EPERM && strcmp(type, "sysfs") == 0 && init->root_path)
+		return host_sysfs(init, step);
+	return tree;
+}
+
+/* What the config says of the new root stays; the rest is the directory's. */
+static int copy_to(struct init *init, const struct step *step, int tree, int target)
+{
+	uint32_t flags = step->args[5].u;
+	struct stat there, root;
+
+	if (fstat(target, &there) != 0 || fstat(tree, &root) != 0)
+		return step_failed(init, "fstat", step->args[2].s);
+	if (!(flags & MOUNT_INHERIT_MODE))
+		there.st_mode = root.st_mode;
+	if (!(flags & MOUNT_INHERIT_UID))
+		there.st_uid = root.st_uid;
+	if (!(flags & MOUNT_INHERIT_GID))
+		there.st_gid = root.st_gid;
+	return copy_up(target, tree, &there) == 0 ? 0 : step_failed(init, "copy", step->args[2].s);
+}
+
+/* What comes between the making of a filesystem and its attaching. */
+static int complete(struct init *init, const struct step *step, int tree, int target, bool missing)
+{
+	uint32_t flags = step->args[5].u;
+
+	if ((flags & MOUNT_IDMAP) && idmap(init, step, tree, 0) != 0)
+		return -1;
+	if (!(flags & MOUNT_COPY_UP))
 		return 0;
-	if (copy_up(target, tree) != 0)
-		return step_failed(init, "copy", path);
-	return set_attributes(init, tree, step->args[3].l, 0, 0, path);
+	if (!missing && copy_to(init, step, tree, target) != 0)
+		return -1;
+	return set_attributes(init, tree, step->args[3].l, 0, 0, step->args[2].s);
+}
+
+/* The permissions of a directory that was there go over to what covers it; one that we made has none of its own. */
+static int mode_of(struct init *init, int target, char mode[sizeof("mode=07777")])
+{
+	struct stat st;
+
+	if (fstat(target, &st) != 0)
+		return step_failed(init, "fstat", "the target");
+	snprintf(mode, sizeof("mode=07777"), "mode=%o", st.st_mode & 07777);
+	return 0;
 }
 
 int step_mount(struct init *init, const struct step *step)
 {
 	const char *path = step->args[2].s;
-	int tree, target = open_mount_target(init, path, step->args[5].u, true);
+	char mode[sizeof("mode=07777")] = "";
+	bool missing;
+	int tree, target = open_mount_target(init, path, step->args[5].u, true, &missing);
 
 	if (target < 0)
 		return -1;
-	tree = fits_fsconfig(&step->args[6].v) ? make_filesystem(init, step, target) : make_by_string(init, step);
-	if (tree < 0 || complete(init, step, tree, target) != 0 ||
+	if ((step->args[5].u & MOUNT_INHERIT_MODE) && !missing && mode_of(init, target, mode) != 0)
+		return -1;
+	tree = make_filesystem(init, step, mode);
+	if (tree < 0 || complete(init, step, tree, target, missing) != 0 ||
 	    attach_mount(init, tree, target, step->args[5].u, path) != 0)
 		return -1;
 	if (set_propagation(init, tree, step->args[4].l, path) != 0)

@@ -4,25 +4,36 @@
 #include "init.h"
 
 #include <linux/mount.h>
+#include <sys/stat.h>
 
 /* The flags of the steps `mount` and `bind`, as pyoci/plan/mount_options.py has them. */
 enum {
 	BIND_RECURSIVE = 1,
-	MOUNT_ORDINARY_DIRECTORY = 2, /* no symlink on the way to the target */
-	MOUNT_INHERIT_MODE = 4,	      /* the new root gets the permissions of the directory that it covers */
+	MOUNT_ORDINARY_DIRECTORY = 2, /* the target is not to be a symlink */
+	MOUNT_INHERIT_MODE = 4,	      /* the new root gets the permissions of the directory that it covers, if that was there */
 	MOUNT_FROM_HOST = 8,	      /* the host side makes the tree */
 	MOUNT_IDMAP = 16,	      /* the host side has the user namespace that maps the ids */
 	MOUNT_COPY_UP = 32,	      /* what the directory holds is copied into the new filesystem */
 	BIND_NO_FOLLOW = 64,	      /* the source is not to be a symlink */
 	MOUNT_IN_PROC = 128,	      /* one of the files in /proc that may be covered */
+	BIND_HAS_ATTRIBUTES = 256,    /* the host side sets the attributes of the tree that it makes */
+	MOUNT_ON_SYMLINK = 512,	      /* a symlink at the target's end is not followed */
+	BIND_COPY_SYMLINK = 1024,     /* a source that is a symlink is made again, not bound */
+	MOUNT_INHERIT_UID = 2048,     /* of what is copied up: the new root gets the owner of the directory, */
+	MOUNT_INHERIT_GID = 4096,     /* and its group */
 };
 
 /* In a step's propagation: it applies to the mounts below, too. */
 static const uint64_t PROPAGATION_RECURSIVE = MS_REC;
 
 /* targets.c; each notes its failure and returns -1. */
-int open_mount_target(struct init *init, const char *path, uint32_t flags, bool is_directory);
+/* made (may be null): whether the target was missing. */
+int open_mount_target(struct init *init, const char *path, uint32_t flags, bool is_directory, bool *made);
 int attach(struct init *init, int tree, int target, const char *subject);
+/* The same in the container. What is attached to its root is its root from then on. */
+int attach_inside(struct init *init, int tree, int target, const char *subject);
+/* Whether the descriptor is the container's root. */
+bool is_root(const struct init *init, int fd);
 /* The same where not everything may be attached everywhere: of the user's mounts nothing in /proc. */
 int attach_mount(struct init *init, int tree, int target, uint32_t flags, const char *path);
 /* Whether it is the root of a procfs. */
@@ -39,12 +50,17 @@ int set_propagation(struct init *init, int tree, uint64_t propagation, const cha
 int filesystem_failed(struct init *init, int fs, const char *call, const char *subject);
 int set_filesystem_option(struct init *init, int fs, const char *option);
 
-/* long_options.c: whether fsconfig(2) takes these; if not, the detached mount of a mount step, or -1. */
-bool fits_fsconfig(const struct list *options);
-int make_by_string(struct init *init, const struct step *step);
+/* long_options.c: which call a filesystem's options are for. */
+enum option_way { BY_FSCONFIG, BY_MOUNT, BY_LAYERS };
+enum option_way option_way(const char *type, const struct list *options);
+/* The detached mount of a mount step by mount(2), or -1. mode: an option that the others may overrule, or "". */
+int make_by_mount(struct init *init, const struct step *step, const char *mode);
+/* An option of overlay's that is longer than others may be. */
+int set_layers(struct init *init, int fs, const char *option);
 
 /* binds.c: map the ids of a detached mount by the user namespace that the host side has for this step. */
 int idmap(struct init *init, const struct step *step, int tree, unsigned int recursive);
 
-/* copyup.c: copy what is in a directory to another, with all that belongs to it. Sets errno. */
-int copy_up(int from, int to);
+/* copyup.c: copy what is in a directory to another, with all that belongs to it. Sets errno.
+ * root: owner and mode for the other directory itself. */
+int copy_up(int from, int to, const struct stat *root);

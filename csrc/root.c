@@ -44,20 +44,25 @@ struct walk {
 	char done[PATH_MAX];
 	char left[PATH_MAX];
 	int symlinks;
+	bool made; /* the name that was walked last */
 };
 
-/* Move the next name from `left` to `name`. False if none is left. */
-static bool next_name(struct walk *walk, char name[NAME_MAX + 1])
+/* Move the next name from `left` to `name`: 1, 0 if none is left, -1 and errno if no file can be called so. */
+static int next_name(struct walk *walk, char name[NAME_MAX + 1])
 {
 	char *start = walk->left + strspn(walk->left, "/");
 	size_t length = strcspn(start, "/");
 
-	if (length == 0 || length > NAME_MAX)
-		return false;
+	if (length == 0)
+		return 0;
+	if (length > NAME_MAX) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
 	memcpy(name, start, length);
 	name[length] = '\0';
 	memmove(walk->left, start + length, strlen(start + length) + 1);
-	return true;
+	return 1;
 }
 
 static void go_up(struct walk *walk)
@@ -109,13 +114,14 @@ static int open_done(const struct init *init, const struct walk *walk)
 	return open_in_root(init, walk->done[0] ? walk->done : "/", O_PATH, 0);
 }
 
-static int make_name(const struct init *init, const struct walk *walk, const char *name, mode_t mode)
+static int make_name(const struct init *init, struct walk *walk, const char *name, mode_t mode)
 {
 	int result, parent = open_done(init, walk);
 
 	if (parent < 0)
 		return -1;
 	result = S_ISDIR(mode) ? mkdirat(parent, name, mode & 07777) : mknodat(parent, name, mode, 0);
+	walk->made = result == 0;
 	if (result == 0 && undo_note_made(parent, name) != 0) {
 		unlinkat(parent, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
 		close(parent);
@@ -136,6 +142,7 @@ static int walk_name(const struct init *init, struct walk *walk, const char *nam
 	struct stat st;
 	int fd, result = 0;
 
+	walk->made = false;
 	if (!join_name(walk, name, path)) {
 		errno = ENAMETOOLONG;
 		return -1;
@@ -163,13 +170,13 @@ static bool is_last(const struct walk *walk)
 	return walk->left[strspn(walk->left, "/")] == '\0';
 }
 
-/* Open a path, O_PATH; make what is missing of it. Its last name becomes a directory or an empty file. */
-int open_or_make(const struct init *init, const char *path, mode_t directory_mode, bool is_directory)
+int find_or_make(const struct init *init, const char *path, mode_t directory_mode, bool is_directory, bool *made)
 {
 	struct walk walk = { 0 };
 	char name[NAME_MAX + 1];
-	int fd = open_in_root(init, path, O_PATH, 0);
+	int left, fd = open_in_root(init, path, O_PATH, 0);
 
+	*made = false;
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
 	if (strlen(path) >= sizeof(walk.left)) {
@@ -177,7 +184,7 @@ int open_or_make(const struct init *init, const char *path, mode_t directory_mod
 		return -1;
 	}
 	strcpy(walk.left, path);
-	while (next_name(&walk, name)) {
+	while ((left = next_name(&walk, name)) > 0) {
 		mode_t missing = is_directory || !is_last(&walk) ? S_IFDIR | directory_mode : S_IFREG | 0644;
 
 		if (strcmp(name, ".") == 0)
@@ -187,7 +194,17 @@ int open_or_make(const struct init *init, const char *path, mode_t directory_mod
 		else if (walk_name(init, &walk, name, missing) != 0)
 			return -1;
 	}
+	if (left < 0)
+		return -1;
+	*made = walk.made;
 	return open_done(init, &walk);
+}
+
+int open_or_make(const struct init *init, const char *path, mode_t directory_mode, bool is_directory)
+{
+	bool made;
+
+	return find_or_make(init, path, directory_mode, is_directory, &made);
 }
 
 int step_make_directory(struct init *init, const struct step *step)
@@ -200,8 +217,7 @@ int step_make_directory(struct init *init, const struct step *step)
 	return 0;
 }
 
-/* Open the directory that holds `path`, made if it is missing; *name is the path's last part. */
-static int open_parent(struct init *init, const char *path, const char **name)
+int open_parent(struct init *init, const char *path, const char **name)
 {
 	char parent[PATH_MAX];
 	const char *slash = strrchr(path, '/');

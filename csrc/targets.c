@@ -13,15 +13,34 @@
 enum { PROC_ROOT_INO = 1 }; /* linux/proc_ns.h */
 
 /* /proc and /sys must be ordinary directories: a symlink there turns the mount, and what is written through it later,
- * elsewhere (CVE-2019-19921, CVE-2023-28642, CVE-2025-54867). */
-int open_mount_target(struct init *init, const char *path, uint32_t flags, bool is_directory)
+ * elsewhere (CVE-2019-19921, CVE-2023-28642, CVE-2025-54867). Symlinks on the way are the image's own affair. */
+static int open_ordinary_directory(const struct init *init, const char *path)
 {
-	int target = open_or_make(init, path, 0755, is_directory);
+	int fd = open_in_root(init, path, O_PATH | O_NOFOLLOW, 0);
+	struct stat st;
 
+	if (fd < 0 || fstat(fd, &st) != 0 || S_ISDIR(st.st_mode))
+		return fd;
+	close(fd);
+	errno = S_ISLNK(st.st_mode) ? ELOOP : ENOTDIR;
+	return -1;
+}
+
+int open_mount_target(struct init *init, const char *path, uint32_t flags, bool is_directory, bool *made)
+{
+	bool missing = false;
+	int target = -1;
+
+	if (flags & MOUNT_ON_SYMLINK)
+		target = open_in_root(init, path, O_PATH | O_NOFOLLOW, 0);
+	if (target < 0)
+		target = find_or_make(init, path, 0755, is_directory, &missing);
 	if (target >= 0 && (flags & MOUNT_ORDINARY_DIRECTORY)) {
 		close(target);
-		target = open_in_root(init, path, O_PATH | O_DIRECTORY | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
+		target = open_ordinary_directory(init, path);
 	}
+	if (made)
+		*made = missing;
 	return target < 0 ? step_failed(init, "openat2", path) : target;
 }
 
@@ -44,6 +63,52 @@ int attach(struct init *init, int tree, int target, const char *subject)
 	if (errno == EINVAL)
 		errno = is_directory_and_file(tree, target) ? ENOTDIR : EINVAL;
 	return step_failed(init, "move_mount", subject);
+}
+
+static bool is_same_place(int one, int other)
+{
+	struct statx a, b;
+
+	return statx(one, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &a) == 0 &&
+	       (a.stx_attributes & STATX_ATTR_MOUNT_ROOT) &&
+	       statx(other, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &b) == 0 && a.stx_mnt_id == b.stx_mnt_id &&
+	       a.stx_ino == b.stx_ino;
+}
+
+bool is_root(const struct init *init, int fd)
+{
+	return is_same_place(fd, init->root);
+}
+
+/* A path that begins at the old root would not meet the mount on it. What was kept is below the old one. */
+static int take_as_root(struct init *init, int tree)
+{
+	int root = fcntl(tree, F_DUPFD_CLOEXEC, 0);
+
+	if (root < 0)
+		return step_failed(init, "fcntl", "/");
+	close(init->root);
+	init->root = root;
+	for (size_t i = 0; i < sizeof(init->kept) / sizeof(*init->kept); i++) {
+		if (init->kept[i] >= 0)
+			close(init->kept[i]);
+		init->kept[i] = -1;
+	}
+	return 0;
+}
+
+int attach_inside(struct init *init, int tree, int target, const char *subject)
+{
+	bool on_root = is_root(init, target);
+
+	/* The processes of a container that exists have their root already. */
+	if (on_root && init->root_path == NULL) {
+		errno = EBUSY;
+		return step_failed(init, "move_mount root", subject);
+	}
+	if (attach(init, tree, target, subject) != 0)
+		return -1;
+	return on_root ? take_as_root(init, tree) : 0;
 }
 
 static const struct {
@@ -146,7 +211,7 @@ static int check_target(struct init *init, int tree, int target, uint32_t flags,
 
 int attach_mount(struct init *init, int tree, int target, uint32_t flags, const char *path)
 {
-	if (check_target(init, tree, target, flags, path) != 0 || attach(init, tree, target, path) != 0)
+	if (check_target(init, tree, target, flags, path) != 0 || attach_inside(init, tree, target, path) != 0)
 		return -1;
 	return keep(init, tree, path);
 }

@@ -41,6 +41,11 @@ int tree_bind(const char *source, const char *target)
 	return result;
 }
 
+int tree_set_attributes(int tree, uint64_t set, uint64_t clear, int recursive)
+{
+	return sys_mount_setattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), set, clear, 0);
+}
+
 int tree_idmap(int tree, int recursive, int user_namespace)
 {
 	return sys_mount_idmap(tree, recursive ? AT_RECURSIVE : 0, user_namespace);

@@ -50,6 +50,11 @@ def open_tree(source: str, *, recursive: bool, follow: bool = True, peer: bool =
     return _descriptor(_lib.tree_open(encode(source), recursive, follow, peer), source)
 
 
+def set_tree_attributes(tree: int, set_bits: int, clear_bits: int, *, recursive: bool) -> None:
+    """Change the attributes (MOUNT_ATTR_*) of a tree, mount_setattr(2). Raises OSError."""
+    _descriptor(_lib.tree_set_attributes(tree, set_bits, clear_bits, recursive), "")
+
+
 def idmap_tree(tree: int, user_namespace: int, *, recursive: bool) -> None:
     """Map the ids of a tree by a user namespace. Raises OSError."""
     _descriptor(_lib.tree_idmap(tree, recursive, user_namespace), "")

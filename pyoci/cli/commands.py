@@ -144,7 +144,7 @@ def mounts_command(invocation: "Invocation", log: "Log") -> int:
     entry = store.find(_root(invocation), container_id)
     entry.lock()
     entry.load()
-    actions[action](entry, entries)
+    actions[action](entry, entries, log.warn)
     return 0
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ASK, READY, FAILED, CONSOLE, STARTING, BORN = 1, 2, 3, 4, 5, 6
-LISTENER, FETCH = 7, 8
+LISTENER, FETCH, WARNING = 7, 8, 9
 NO_STEP = 0xFFFFFFFF
 GO_AHEAD = b"g"
 
@@ -21,11 +21,11 @@ class Message:
     """What the init said.
 
     Attributes:
-        kind: ASK, READY, FAILED, CONSOLE, STARTING, BORN, LISTENER or FETCH.
+        kind: ASK, READY, FAILED, CONSOLE, STARTING, BORN, LISTENER, FETCH or WARNING.
         step: the number of the step; NO_STEP before the first.
         error: an errno.
-        value: depends on the kind: how far the init is, how a hook ended, a pid.
-        call, subject: the system call that failed, and what it was about.
+        value: depends on the kind: how far the init is, how a hook ended, a pid, attributes of a mount.
+        call, subject: the system call that failed (or what is warned about), and what it was about.
         origin: the step's JSON pointer.
         descriptor: one that came along, or -1.
     """

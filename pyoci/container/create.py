@@ -220,6 +220,11 @@ class Birth:
             elif message.kind == conversation.FETCH:
                 self._fetch(message.step)
                 continue
+            elif message.kind == conversation.WARNING:
+                from pyoci.container import locked
+
+                self.request.warn(locked.warning(message))
+                continue
             elif message.kind == conversation.CONSOLE and self.request.console:
                 self.request.console(message.descriptor)
             elif message.kind == conversation.READY:
@@ -274,7 +279,7 @@ class Birth:
         if self.trees is None:
             from pyoci.container.trees import Trees
 
-            self.trees = Trees(self.init.pid)
+            self.trees = Trees(self.init.pid, self.request.warn)
         descriptor = self.trees.make(self.plan.steps[number], self.plan.fetches[number])
         try:
             conversation.go_ahead(self.init.conversation, descriptor)

@@ -104,6 +104,12 @@ MEANINGS = {
         errno.EPERM,
     ): '"{subject}" is in /proc, where only a few files may be covered, and /proc itself by another procfs',
     (
+        "move_mount root",
+        errno.EBUSY,
+    ): '"{subject}" is the root of a container that exists: its processes would not see what is mounted there',
+    ("mount data", errno.E2BIG): "{subject}",
+    ("symlinkat", errno.EEXIST): '"{subject}" exists, and is not this symlink',
+    (
         "move_mount",
         errno.ENOTDIR,
     ): f'"{{subject}}": {NOT_A_DIRECTORY}: a directory and a file can\'t be mounted on each other',

@@ -40,13 +40,14 @@ def remove(recorded: "dict[str, Any]") -> None:
 
 def _mounts_at(path: str) -> "list[str]":
     """The ids of the mounts on a directory: proc_pid_mountinfo(5)."""
-    point = _escaped(path)
+    point = escaped(path)
     with open("/proc/self/mountinfo", "rb") as table:
         rows = (line.split(b" ", 5) for line in table)
         return [row[0].decode() for row in rows if row[4] == point]
 
 
-def _escaped(path: str) -> bytes:
+def escaped(path: str) -> bytes:
+    """A path as mountinfo has it."""
     data = path.encode("utf-8", "surrogateescape")
     for character in b"\\ \t\n#":
         data = data.replace(bytes([character]), f"\\{character:03o}".encode())

@@ -3,7 +3,7 @@
 import posix
 
 from pyoci import host
-from pyoci.container import conversation, store
+from pyoci.container import conversation, locked, store
 from pyoci.container.identity import is_alive
 from pyoci.container.init import Init, open_tasks
 from pyoci.container.status import CREATED, RUNNING, status, while_alive
@@ -19,6 +19,7 @@ from pyoci.spec.bundle import drop_nulls, validate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyoci.container.store import Entry
@@ -57,12 +58,13 @@ def _located(error: ConfigError, raw: bytes, name: str) -> ConfigError:
     return ConfigError(error.problems, name=name, hint=error.hint)
 
 
-def add(entry: "Entry", entries: "Entries") -> None:
+def add(entry: "Entry", entries: "Entries", warn: "Callable[[str], None]") -> None:
     """Mount them all, or none.
 
     Arguments:
         entry: locked.
         entries: as in config.json.
+        warn: what takes warnings.
 
     Raises Error, with all as it was: the init takes back what it has done.
     """
@@ -72,17 +74,17 @@ def add(entry: "Entry", entries: "Entries") -> None:
         plan, target = _entry_plan(entry)
         plan.add("note-changes", "")
         mounts.compile_mounts(context, plan)
-        _execute(entry, plan, target)
+        _execute(entry, plan, target, warn)
 
 
-def remove(entry: "Entry", entries: "Entries") -> None:
+def remove(entry: "Entry", entries: "Entries", warn: "Callable[[str], None]") -> None:
     """Unmount what is at their destinations, the last first. Raises Error."""
     _check(entry)
     with while_alive(entry, VERB):
         plan, target = _entry_plan(entry)
         for i, each in reversed(list(enumerate(entries))):
             plan.add("unmount", f"/mounts/{i}/destination", mounts.normalise(each["destination"]))
-        _execute(entry, plan, target)
+        _execute(entry, plan, target, warn)
 
 
 def _check(entry: "Entry") -> None:
@@ -122,9 +124,9 @@ def _differs(pid: int, kind: str) -> bool:
     return posix.readlink(f"/proc/{pid}/ns/{kind}") != posix.readlink(f"/proc/self/ns/{kind}")
 
 
-def _execute(entry: "Entry", plan: Plan, pid: int) -> None:
+def _execute(entry: "Entry", plan: Plan, pid: int, warn: "Callable[[str], None]") -> None:
     init = Init(plan, entry.id)
-    trees = Trees(pid)
+    trees = Trees(pid, warn)
     descriptors = [posix.pidfd_open(pid), posix.open(f"/proc/{pid}/root", posix.O_RDONLY | posix.O_CLOEXEC)]
     try:
         if not is_alive(pid, entry.state["start_time"]):
@@ -160,6 +162,8 @@ def _converse(init: Init, plan: Plan, trees: Trees) -> None:
                 conversation.go_ahead(init.conversation, descriptor)
             finally:
                 posix.close(descriptor)
+        elif message.kind == conversation.WARNING:
+            trees.warn(locked.warning(message))
         elif message.kind == conversation.FAILED:
             from pyoci.container import failure
 

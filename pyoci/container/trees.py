@@ -7,10 +7,13 @@ import errno
 import posix
 
 from pyoci import shim
+from pyoci.container import locked
 from pyoci.errors import ConfigError, Problem, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyoci.plan.plan import Fetch, Step
 
 HINTS = {
@@ -24,10 +27,12 @@ class Trees:
 
     Arguments:
         pid: the init's.
+        warn: what takes warnings.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, warn: "Callable[[str], None]") -> None:
         self.pid = pid
+        self.warn = warn
         self._namespaces: "dict[tuple[str, str] | None, int]" = {}
 
     def make(self, step: "Step", fetch: "Fetch") -> int:
@@ -47,8 +52,13 @@ class Trees:
             if fetch.maps_ids:
                 call = "user namespace"
                 namespace = self._namespace(fetch)
-                call = "mount_setattr"
+                call = "mount_setattr idmap"
                 shim.idmap_tree(tree, namespace, recursive=fetch.idmap_recursive)
+            if fetch.sets_attributes:
+                call = "mount_setattr"
+                warning = locked.set_attributes(tree, step, fetch)
+                if warning:
+                    self.warn(warning)
             return tree
         except OSError as error:
             if tree >= 0:
@@ -80,8 +90,11 @@ def _failed(step: "Step", call: str, subject: str, error: OSError) -> ConfigErro
     elif call == "open_tree":
         message = f'"{subject}": {why}'
     elif call == "mount_setattr":
+        message = f'the attributes of "{subject}" can\'t be set: {why}'
+    elif call == "mount_setattr idmap":
         message = f'the ids of "{subject}" can\'t be mapped: {why}'
     else:
         message = f"no user namespace can be made with these mappings: {why}"
-    hint = HINTS.get(error.errno or 0) if call == "mount_setattr" else None
-    return ConfigError([Problem(step.origin, f"{message} ({step.name}: {call}: {code})")], hint=hint)
+    hint = HINTS.get(error.errno or 0) if call == "mount_setattr idmap" else None
+    name = call.partition(" idmap")[0]
+    return ConfigError([Problem(step.origin, f"{message} ({step.name}: {name}: {code})")], hint=hint)

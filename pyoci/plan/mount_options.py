@@ -12,12 +12,13 @@ REC, UNBINDABLE, PRIVATE, SLAVE, SHARED = 0x4000, 1 << 17, 1 << 18, 1 << 19, 1 <
 # csrc/mounts.h
 BIND_RECURSIVE, ORDINARY_DIRECTORY, INHERIT_MODE, FROM_HOST = 1, 2, 4, 8
 IDMAP, COPY_UP, NO_FOLLOW, IN_PROC = 16, 32, 64, 128
+HAS_ATTRIBUTES, ON_SYMLINK, COPY_SYMLINK, INHERIT_UID, INHERIT_GID = 256, 512, 1024, 2048, 4096
 
 # option: (kind, ...)
 #   "attribute", set, clear     of this mount        "all", set, clear   of this mount and those below it
 #   "propagation", bits         "filesystem", word   the superblock's flag, as fsconfig(2) calls it
 #   "bind", recursive           "remount"            "nothing"           a default, or only about log messages
-#   "idmap", recursive          "copy up"            "no follow"         the source is no symlink (crun's src-nofollow)
+#   "idmap", recursive          "copy up"            "place", flag       about the source or the destination
 OPTIONS: "dict[str, tuple[Any, ...]]" = {
     "defaults": ("nothing",),
     "rw": ("attribute", 0, RDONLY),
@@ -82,5 +83,15 @@ OPTIONS: "dict[str, tuple[Any, ...]]" = {
     "idmap": ("idmap", False),
     "ridmap": ("idmap", True),
     "tmpcopyup": ("copy up",),
-    "src-nofollow": ("no follow",),
+    # crun's: what is bound, or bound on, is a symlink itself; a symlink is made again instead.
+    "src-nofollow": ("place", NO_FOLLOW),
+    "dest-nofollow": ("place", ON_SYMLINK),
+    "copy-symlink": ("place", COPY_SYMLINK),
 }
+
+
+def split(option: str) -> "list[str]":
+    """The options that a string holds, by its commas outside of quotes (SELinux's categories have some inside)."""
+    pieces = option.split('"')
+    pieces[::2] = [piece.replace(",", "\0") for piece in pieces[::2]]
+    return '"'.join(pieces).split("\0")

@@ -5,11 +5,15 @@ from pyoci.plan import cgroup_mounts, namespaces
 from pyoci.plan.mount_options import (
     ATIME,
     BIND_RECURSIVE,
+    COPY_SYMLINK,
     COPY_UP,
     FROM_HOST,
+    HAS_ATTRIBUTES,
     IDMAP,
     IN_PROC,
+    INHERIT_GID,
     INHERIT_MODE,
+    INHERIT_UID,
     NO_FOLLOW,
     OPTIONS,
     ORDINARY_DIRECTORY,
@@ -18,6 +22,7 @@ from pyoci.plan.mount_options import (
     REC,
     SHARED,
     SLAVE,
+    split,
 )
 from pyoci.plan.plan import Fetch
 
@@ -52,6 +57,7 @@ class Mount:
         data: the options that the filesystem gets.
         idmap: None, or whether the mounts below are mapped, too; idmap_text: crun's idmap=..., and its pointer.
         copy_up: what the destination holds is copied into the new filesystem.
+        place: the flags that are about symlinks at the source or the destination.
     """
 
     def __init__(self, entry: "dict[str, Any]", origin: str, bundle: str) -> None:
@@ -61,7 +67,8 @@ class Mount:
         self.set = self.clear = self.set_all = self.clear_all = 0
         self.propagations: list[int] = []
         self.bind: int | None = None
-        self.remount = self.copy_up = self.no_follow = False
+        self.remount = self.copy_up = False
+        self.place = 0
         self.data: list[str] = []
         self.uid_mappings: "list[dict[str, int]]" = entry.get("uidMappings") or []
         self.gid_mappings: "list[dict[str, int]]" = entry.get("gidMappings") or []
@@ -78,7 +85,9 @@ class Mount:
         row = OPTIONS.get(option)
         if row is None:
             name, _, text = option.partition("=")
-            if name in ("idmap", "ridmap"):
+            if not option:
+                pass
+            elif name in ("idmap", "ridmap"):
                 self.idmap, self.idmap_text = name == "ridmap", (text, origin)
             else:
                 self.data.append(option)
@@ -103,12 +112,16 @@ class Mount:
             self.remount = True
         elif kind == "copy up":
             self.copy_up = True
-        elif kind == "no follow":
-            self.no_follow = True
+        elif kind == "place":
+            self.place |= values[0]
 
     def attributes(self) -> int:
         """What a new filesystem is mounted with: all of them say something of the one mount."""
         return combine(self.set_all, self.clear_all, self.set, self.clear)[0]
+
+    def gives(self, name: str) -> bool:
+        """Whether the filesystem is given this option with a value."""
+        return any(each.startswith(f"{name}=") for option in self.data for each in split(option))
 
 
 def combine(set_bits: int, clear_bits: int, more_set: int, more_clear: int) -> "tuple[int, int]":
@@ -194,11 +207,11 @@ def _check_proc(mount: Mount) -> None:
 def _place_flags(mount: Mount) -> int:
     """What the init has to know of the place that it mounts on."""
     if mount.destination.removeprefix("/proc/") in PROC_ENTRIES:
-        return IN_PROC
+        return mount.place | IN_PROC
     ordinary = mount.destination in ("/proc", "/sys") or (
         mount.bind is None and mount.type in ("proc", "sysfs")
     )
-    return ORDINARY_DIRECTORY if ordinary else 0
+    return mount.place | ORDINARY_DIRECTORY * ordinary
 
 
 def _compile_remount(plan: "Plan", mount: Mount) -> None:
@@ -211,7 +224,7 @@ def _compile_remount(plan: "Plan", mount: Mount) -> None:
         mount.set_all,
         mount.clear_all,
         # Of a bind only the mount's own attributes change: mount(2), MS_REMOUNT with MS_BIND.
-        [] if mount.bind is not None else mount.data,
+        [] if mount.bind is not None else [each for option in mount.data for each in split(option) if each],
     )
     if mount.propagations:
         plan.add("propagate", mount.origin, mount.destination, mount.propagations[0])
@@ -219,18 +232,20 @@ def _compile_remount(plan: "Plan", mount: Mount) -> None:
 
 def _compile_bind(context: "Compilation", plan: "Plan", mount: Mount) -> None:
     flags = (mount.bind or 0) | _place_flags(mount)
-    if mount.no_follow:
-        flags |= NO_FOLLOW
     if _needs_host(context, mount):
         flags |= FROM_HOST
+        # In the user namespace the kernel wouldn't know what is the host's, and locked.
+        if "user" in context.namespaces and not context.host.rootless:
+            flags |= HAS_ATTRIBUTES
         plan.fetches[len(plan.steps)] = Fetch(
             mount.source,
             recursive=bool(flags & BIND_RECURSIVE),
-            follow=not mount.no_follow,
+            follow=not flags & (NO_FOLLOW | COPY_SYMLINK),
             peer=_is_peer(context, mount),
             maps_ids=mount.idmap is not None,
             maps=_maps(context, mount),
             idmap_recursive=bool(mount.idmap),
+            sets_attributes=bool(flags & HAS_ATTRIBUTES),
         )
     # Filesystem options have no meaning on a bind: mount(2) ignores them, and so do we.
     plan.add(
@@ -281,10 +296,12 @@ def _maps(context: "Compilation", mount: Mount) -> "tuple[str, str] | None":
 
 def _compile_filesystem(context: "Compilation", plan: "Plan", mount: Mount) -> None:
     flags = _place_flags(mount)
-    if mount.type == "tmpfs" and not any(option.startswith("mode=") for option in mount.data):
-        flags |= INHERIT_MODE
+    if mount.type == "tmpfs":
+        for name, flag in (("mode", INHERIT_MODE), ("uid", INHERIT_UID), ("gid", INHERIT_GID)):
+            flags |= 0 if mount.gives(name) else flag
     data = mount.data
-    if context.linux.get("mountLabel"):
+    # SELinux refuses two of them.
+    if context.linux.get("mountLabel") and not mount.gives("context"):
         from pyoci.plan import labels
 
         data = data + labels.mount_options(context, mount.type)

@@ -62,9 +62,19 @@ class Fetch:
         maps_ids: the tree's ids are mapped.
         maps: the uid and gid maps; None for the container's user namespace.
         idmap_recursive: also those of the mounts below.
+        sets_attributes: the tree gets the attributes that the step has.
     """
 
-    __slots__ = ("follow", "idmap_recursive", "maps", "maps_ids", "peer", "recursive", "source")
+    __slots__ = (
+        "follow",
+        "idmap_recursive",
+        "maps",
+        "maps_ids",
+        "peer",
+        "recursive",
+        "sets_attributes",
+        "source",
+    )
 
     def __init__(
         self,
@@ -76,6 +86,7 @@ class Fetch:
         maps_ids: bool = False,
         maps: "tuple[str, str] | None" = None,
         idmap_recursive: bool = False,
+        sets_attributes: bool = False,
     ) -> None:
         self.source = source
         self.recursive = recursive
@@ -84,6 +95,7 @@ class Fetch:
         self.maps_ids = maps_ids
         self.maps = maps
         self.idmap_recursive = idmap_recursive
+        self.sets_attributes = sets_attributes
 
 
 class Plan:

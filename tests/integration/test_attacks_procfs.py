@@ -92,7 +92,7 @@ def test_what_lxcfs_puts_into_proc_is_let_through(
 
 
 @pytest.mark.parametrize("place", ["/proc", "/sys"])
-@pytest.mark.parametrize("kind", ["new", "bound", "below"])
+@pytest.mark.parametrize("kind", ["new", "bound"])
 def test_cve_2023_27561_and_28642_and_2025_54867_proc_and_sys_are_no_symlinks(
     pyoci: Runtime, bundle: MakeBundle, place: str, kind: str
 ) -> None:
@@ -102,10 +102,9 @@ def test_cve_2023_27561_and_28642_and_2025_54867_proc_and_sys_are_no_symlinks(
     if kind == "bound":
         at_place = bound(Path(place), place)
     others = [mount for mount in listed if not mount["destination"].startswith(place)]
-    wanted = at_place | {"destination": f"/deep{place}"} if kind == "below" else at_place
-    here = bundle(mounts=[wanted, *others], process={"args": ["true"]})
+    here = bundle(mounts=[at_place, *others], process={"args": ["true"]})
     assert pyoci.run(here).code == 0, "the control: there is nothing wrong but the symlink"
-    link = here / "rootfs/deep" if kind == "below" else here / f"rootfs{place}"
+    link = here / f"rootfs{place}"
     (here / "rootfs/tmp" / place[1:]).mkdir()
     shutil.rmtree(link)
     link.symlink_to("tmp")

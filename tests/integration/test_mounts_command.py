@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,41 @@ def test_after_a_failure_everything_is_as_it_was(
     assert table(pid) == before
     assert sorted((here / "rootfs").rglob("*")) == files
     assert pyoci.state(container)["status"] == "running"
+
+
+@pytest.mark.parametrize("destination", ["/", "/..", "/tmp/link"])
+def test_the_root_of_a_running_container_can_not_be_covered(
+    pyoci: Runtime, bundle: MakeBundle, tmp_path: Path, destination: str
+) -> None:
+    """Its processes have their root already: they would see the old one."""
+    here = bundle(process={"args": ["sleep", "1000"]})
+    (here / "rootfs/tmp/link").symlink_to("/")
+    container = pyoci.launch(here)
+    before = points(pyoci.pid(container))
+    file = written(
+        tmp_path / "more",
+        {"destination": "/dev/shm/t", "type": "tmpfs", "source": "tmpfs"},
+        bound(tmp_path, destination),
+    )
+    assert "its processes would not see" in pyoci.fails("mounts", "add", container, file)
+    assert points(pyoci.pid(container)) == before
+
+
+@pytest.mark.parametrize("options", [["rw"], ["rw", "nosuid"]])
+def test_what_the_host_has_locked_stays_with_a_warning(
+    pyoci: Runtime, reachable: MakeBundle, tmp_path: Path, options: list[str]
+) -> None:
+    mappings = {"uidMappings": MAPPINGS, "gidMappings": MAPPINGS}
+    linux = {"namespaces": [*namespaces(), {"type": "user"}], **mappings}
+    container = pyoci.launch(reachable(process={"args": ["sleep", "1000"]}, linux=linux))
+    source = tmp_path / "locked"
+    source.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,nodev", "x", source], check=True)
+    try:
+        file = written(tmp_path / "more", bound(source, "/dev/shm/t") | {"options": ["bind", *options]})
+        result = pyoci("mounts", "add", container, file)
+    finally:
+        subprocess.run(["umount", source], check=True)
+    assert '/mounts/0: ro of "/dev/shm/t" stays' in result.stderr
+    shown = {mount["point"]: mount for mount in host.mounts(pyoci.pid(container))}["/dev/shm/t"]
+    assert {"ro", "nodev"} <= set(shown["options"].split(","))

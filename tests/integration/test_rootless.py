@@ -293,3 +293,53 @@ def test_a_users_umask_is_without_effect(account: Account, mask: int) -> None:
     assert stat.S_IMODE((account.home / "pid").stat().st_mode) == 0o644
     assert account.run("start", container).code == 0
     assert account.run("delete", "--force", container).code == 0
+
+
+@pytest.fixture
+def protected(account: Account) -> Iterator[Path]:
+    """A mount of the host's that he can go to, with flags that can be locked."""
+    source = account.home / "protected"
+    source.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,nosuid,nodev,noexec,mode=755", "x", source], check=True)
+    yield source
+    subprocess.run(["umount", source], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        (["rw"], "ro"),
+        (["rw", "suid", "exec"], "ro, nosuid, noexec"),
+        (["rrw", "nosuid"], "ro"),
+        (["noatime", "ro"], "noatime"),
+    ],
+)
+def test_what_the_host_has_locked_stays_with_a_warning(
+    account: Account, protected: Path, options: list[str], kept: str
+) -> None:
+    mount = {"destination": "/tmp", "type": "none", "source": str(protected), "options": ["rbind", *options]}
+    bundle = account.bundle(**script("grep ' /tmp ' /proc/self/mountinfo"))
+    document = json.loads((bundle / "config.json").read_text())
+    place = len(document["mounts"])
+    (bundle / "config.json").write_text(json.dumps(document | {"mounts": [*document["mounts"], mount]}))
+    result = account.run("run", "--bundle", bundle, new_id())
+    assert result.code == 0, result
+    assert {"ro", "nosuid", "nodev", "noexec"} <= set(result.stdout.split()[5].split(","))
+    assert f'/mounts/{place}: {kept} of "/tmp"' in result.stderr
+
+
+def test_a_sysfs_is_the_hosts_read_only(account: Account) -> None:
+    sysfs = {
+        "destination": "/sys",
+        "type": "sysfs",
+        "source": "sysfs",
+        "options": ["nosuid", "noexec", "nodev", "ro"],
+    }
+    bundle = account.bundle(**script("test -d /sys/kernel/mm && grep ' /sys' /proc/self/mountinfo"))
+    document = json.loads((bundle / "config.json").read_text())
+    document["mounts"] = [sysfs if each["destination"] == "/sys" else each for each in document["mounts"]]
+    (bundle / "config.json").write_text(json.dumps(document))
+    result = account.run("run", "--bundle", bundle, new_id())
+    assert result.code == 0, result
+    assert result.stderr == ""
+    assert all("ro" in line.split()[5].split(",") for line in result.stdout.splitlines()), result

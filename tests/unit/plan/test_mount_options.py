@@ -165,3 +165,29 @@ def test_a_destination_is_below_the_root_without_empty_parts(parts: list[str], a
     assert path[0] == "/"
     assert path == normalise(path) == normalise(path[1:])
     assert path[1:].split("/") == ([part for part in parts if part not in ("", ".")] or [""])
+
+
+@given(st.lists(st.text(alphabet='ab=:"'), min_size=1, max_size=5))
+def test_a_string_is_split_at_the_commas_outside_of_quotes(parts: list[str]) -> None:
+    balanced = [part + '"' * (part.count('"') % 2) for part in parts]
+    assert options.split(",".join(balanced)) == balanced
+
+
+@pytest.mark.parametrize(
+    "text", ['context="system_u:object_r:container_file_t:s0:c1,c2"', 'rootcontext="a,b,c"', 'x="a,b"y="c,d"']
+)
+def test_a_quoted_context_stays_whole(text: str) -> None:
+    assert options.split(text) == [text]
+    assert options.split(f"ro,{text},size=1k") == ["ro", text, "size=1k"]
+    assert mount(text, "ro").data == [text]
+
+
+def test_an_empty_option_says_nothing() -> None:
+    assert mount("", "ro", "").data == []
+
+
+@pytest.mark.parametrize("option", ["mode=700", "size=64k,mode=700", "mode=700,size=64k"])
+def test_an_option_is_known_wherever_it_stands(option: str) -> None:
+    assert mount(option).gives("mode")
+    assert not mount(option.replace("mode", "xmode")).gives("mode")
+    assert not mount('context="a,mode=5"').gives("mode")
