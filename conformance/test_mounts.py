@@ -434,7 +434,11 @@ def layers(tmp_path: Path, number: int) -> dict[str, Any]:
 def test_overlay_takes_more_layers_than_fit_into_a_page(
     runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:
+    """Since Linux 6.7, which takes them one by one; before that it is an error with the numbers."""
     here = bundle(process=shell("ls /tmp && touch /tmp/made"), mounts=mounts(layers(tmp_path, 40)))
+    if tuple(int(number) for number in os.uname().release.split(".")[:2]) < (6, 7):
+        assert "bytes long" in refused(runtime, here)
+        return
     assert set(runtime.output(here).split()) == {str(each) for each in range(40)}
     assert (tmp_path / "upper/made").exists()
 

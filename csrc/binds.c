@@ -148,16 +148,14 @@ int step_bind(struct init *init, const struct step *step)
 /* The filesystem's own options, of all mounts that show it. */
 static int reconfigure(struct init *init, int target, const struct list *options, const char *path)
 {
-	const char *cursor = options->data;
-	int fs, result = 0;
+	int fs, result;
 
 	if (options->count == 0)
 		return 0;
 	fs = sys_fspick(target, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
 	if (fs < 0)
 		return step_failed(init, "fspick", path);
-	for (uint32_t i = 0; i < options->count && result == 0; i++)
-		result = set_filesystem_option(init, fs, list_next(&cursor));
+	result = set_options(init, fs, options);
 	if (result == 0 && sys_fsconfig(fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) != 0)
 		result = filesystem_failed(init, fs, "fsconfig", path);
 	close(fs);

@@ -46,6 +46,16 @@ static size_t joined_size(const struct list *options)
 	return size;
 }
 
+static int too_long(struct init *init, size_t size)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "the options are %zu bytes long, and mount(2) takes %ld", size - 1,
+		 sysconf(_SC_PAGESIZE) - 1);
+	errno = E2BIG;
+	return step_failed(init, "mount data", text);
+}
+
 enum option_way option_way(const char *type, const struct list *options)
 {
 	const char *cursor = options->data;
@@ -110,7 +120,7 @@ static int set_lower(struct init *init, int fs, const char *layers)
 	return 0;
 }
 
-int set_layers(struct init *init, int fs, const char *option)
+static int set_layers(struct init *init, int fs, const char *option)
 {
 	const char *value = strchr(option, '=') ? strchr(option, '=') + 1 : "";
 
@@ -123,18 +133,29 @@ int set_layers(struct init *init, int fs, const char *option)
 	return set_filesystem_option(init, fs, option);
 }
 
+int set_by_layers(struct init *init, int fs, const struct list *options)
+{
+	const char *cursor = options->data;
+
+	for (uint32_t i = 0; i < options->count; i++) {
+		if (set_layers(init, fs, list_next(&cursor)) == 0)
+			continue;
+		/* An older kernel has mount(2) only. */
+		return strstr(init->subject, "Unknown parameter 'lowerdir+'") ? too_long(init, joined_size(options)) : -1;
+	}
+	return 0;
+}
+
 /* `first` and the options joined by commas, as mount(2) takes them; to be freed. */
 static char *join_options(struct init *init, const char *first, const struct list *options)
 {
-	size_t size = strlen(first) + (*first != '\0') + joined_size(options), most = (size_t)sysconf(_SC_PAGESIZE);
+	size_t size = strlen(first) + (*first != '\0') + joined_size(options);
 	const char *cursor = options->data;
-	char text[128], *joined, *end;
+	char *joined, *end;
 
 	/* It would be cut off without a word, mount(2). */
-	if (size > most) {
-		snprintf(text, sizeof(text), "the options are %zu bytes long, and mount(2) takes %zu", size - 1, most - 1);
-		errno = E2BIG;
-		step_failed(init, "mount data", text);
+	if (size > (size_t)sysconf(_SC_PAGESIZE)) {
+		too_long(init, size);
 		return NULL;
 	}
 	joined = end = malloc(size);

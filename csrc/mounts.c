@@ -123,10 +123,20 @@ int set_filesystem_option(struct init *init, int fs, const char *option)
 	return result == 0 ? 0 : filesystem_failed(init, fs, "fsconfig", option);
 }
 
+int set_options(struct init *init, int fs, const struct list *options)
+{
+	const char *cursor = options->data;
+
+	for (uint32_t i = 0; i < options->count; i++)
+		if (set_filesystem_option(init, fs, list_next(&cursor)) != 0)
+			return -1;
+	return 0;
+}
+
 /* Make the filesystem of a mount step: a detached mount, or -1. mode: an option that the others may overrule, or "". */
 static int make_by_fsconfig(struct init *init, const struct step *step, const char *mode, enum option_way way)
 {
-	const char *type = step->args[0].s, *source = step->args[1].s, *cursor = step->args[6].v.data;
+	const char *type = step->args[0].s, *source = step->args[1].s;
 	int tree, fs = sys_fsopen(type, FSOPEN_CLOEXEC);
 
 	if (fs < 0)
@@ -135,9 +145,8 @@ static int make_by_fsconfig(struct init *init, const struct step *step, const ch
 		return filesystem_failed(init, fs, "fsconfig", source);
 	if (*mode && set_filesystem_option(init, fs, mode) != 0)
 		return -1;
-	for (uint32_t i = 0; i < step->args[6].v.count; i++)
-		if ((way == BY_LAYERS ? set_layers : set_filesystem_option)(init, fs, list_next(&cursor)) != 0)
-			return -1;
+	if ((way == BY_LAYERS ? set_by_layers : set_options)(init, fs, &step->args[6].v) != 0)
+		return -1;
 	if (sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) != 0)
 		return filesystem_failed(init, fs, "fsconfig", type);
 	/* What is copied up must be written first. */

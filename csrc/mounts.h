@@ -49,14 +49,15 @@ int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, un
 int set_propagation(struct init *init, int tree, uint64_t propagation, const char *subject);
 int filesystem_failed(struct init *init, int fs, const char *call, const char *subject);
 int set_filesystem_option(struct init *init, int fs, const char *option);
+int set_options(struct init *init, int fs, const struct list *options);
 
 /* long_options.c: which call a filesystem's options are for. */
 enum option_way { BY_FSCONFIG, BY_MOUNT, BY_LAYERS };
 enum option_way option_way(const char *type, const struct list *options);
 /* The detached mount of a mount step by mount(2), or -1. mode: an option that the others may overrule, or "". */
 int make_by_mount(struct init *init, const struct step *step, const char *mode);
-/* An option of overlay's that is longer than others may be. */
-int set_layers(struct init *init, int fs, const char *option);
+/* Options of overlay's that are longer than mount(2) takes. */
+int set_by_layers(struct init *init, int fs, const struct list *options);
 
 /* binds.c: map the ids of a detached mount by the user namespace that the host side has for this step. */
 int idmap(struct init *init, const struct step *step, int tree, unsigned int recursive);
