@@ -579,7 +579,7 @@ def test_what_the_host_has_locked_stays_with_a_warning(
 
 @pytest.mark.shows("mounts.userns")
 @pytest.mark.parametrize("options", [["ro"], ["nosuid", "noatime"], ["rbind", "rro", "rnodev"], []])
-@pytest.mark.peers_differ(runc="refuses some of them")
+@pytest.mark.peers_differ(runc="refuses some of them", crun="loses what is locked")
 def test_what_only_protects_is_no_reason_to_warn(
     runtime: Runtime, reachable: MakeBundle, protected: Path, options: list[str]
 ) -> None:
@@ -699,7 +699,7 @@ def test_a_symlink_takes_nobodys_place(
 
 @pytest.mark.shows("mounts.sysfs")
 @pytest.mark.parametrize("cgroups", [False, True])
-@pytest.mark.peers_differ(runc="can't")
+@pytest.mark.peers_differ(runc="can't", crun="loses the options")
 def test_without_a_network_namespace_of_its_own_it_sees_the_hosts_sysfs(
     runtime: Runtime, reachable: MakeBundle, cgroups: bool
 ) -> None:

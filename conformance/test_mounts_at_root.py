@@ -15,6 +15,7 @@ from .runtime import Runtime
 from .test_mount_options import IN_USER_NAMESPACE
 from .test_mounts import bind, refused, shell, tmpfs
 
+OLD_ROOT = "keeps the old root, and says nothing"
 WAYS = ["/", "/..", "/tmp/../..", "/link", "/up"]
 
 
@@ -42,7 +43,7 @@ def is_listed(runtime: Runtime, here: Path) -> set[str]:
 
 @pytest.mark.shows("mounts.root")
 @pytest.mark.parametrize("destination", WAYS)
-@pytest.mark.peers_differ(runc="can't take a symlink")
+@pytest.mark.peers_differ(runc="can't take a symlink", crun=OLD_ROOT)
 def test_a_bind_on_the_root_is_the_root(
     runtime: Runtime, bundle: MakeBundle, other: Path, destination: str
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_bind_on_the_root_is_the_root(
 @pytest.mark.shows("mounts.root")
 @pytest.mark.parametrize("options", [["ro"], ["rro", "nosuid"], ["rw"]])
 @pytest.mark.parametrize("readonly", [False, True])
+@pytest.mark.peers_differ(crun=OLD_ROOT)
 def test_its_options_are_the_roots(
     runtime: Runtime, bundle: MakeBundle, other: Path, options: list[str], readonly: bool
 ) -> None:
@@ -72,7 +74,7 @@ def test_its_options_are_the_roots(
 
 
 @pytest.mark.shows("mounts.root")
-@pytest.mark.peers_differ(runc="can't take one that is not the first", crun="the same")
+@pytest.mark.peers_differ(runc="can't take one that is not the first", crun=OLD_ROOT)
 def test_it_covers_what_was_mounted_before(runtime: Runtime, bundle: MakeBundle, other: Path) -> None:
     here = container(bundle, tmpfs("/tmp"), bind(other, "/"), script="ls /; cat /tmp/mark")
     (other / "tmp/mark").write_text("text\n")
@@ -81,6 +83,7 @@ def test_it_covers_what_was_mounted_before(runtime: Runtime, bundle: MakeBundle,
 
 
 @pytest.mark.shows("mounts.root")
+@pytest.mark.peers_differ(crun=OLD_ROOT)
 def test_an_overlay_of_the_root_on_itself(runtime: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
     """Also where its options are too many for fsconfig(2): the root filesystem is one of the layers."""
     for name in ("upper", "work", "x" * 250):
@@ -99,6 +102,7 @@ def test_an_overlay_of_the_root_on_itself(runtime: Runtime, bundle: MakeBundle, 
 
 
 @pytest.mark.shows("mounts.root")
+@pytest.mark.peers_differ(crun=OLD_ROOT)
 def test_in_a_user_namespace_too(runtime: Runtime, reachable: MakeBundle, other: Path) -> None:
     for path in (other, *other.parents):
         path.chmod(0o755)
@@ -131,7 +135,7 @@ def test_a_tmpfs_on_the_root_is_the_root_or_an_error(runtime: Runtime, bundle: M
 
 @pytest.mark.shows("mounts.root", "linux.readonlyPaths")
 @pytest.mark.parametrize("path", ["/", "/..", "/link", "//"])
-@pytest.mark.peers_differ(crun="binds what nobody sees", runc="the same, for some")
+@pytest.mark.peers_differ(crun="binds what nobody sees", runc="binds what nobody sees, for some")
 def test_the_root_may_be_a_read_only_path(runtime: Runtime, bundle: MakeBundle, path: str) -> None:
     here = bundle(
         process=shell(
@@ -147,6 +151,7 @@ def test_the_root_may_be_a_read_only_path(runtime: Runtime, bundle: MakeBundle, 
 
 
 @pytest.mark.shows("mounts.root")
+@pytest.mark.peers_differ(crun=OLD_ROOT)
 def test_what_is_hidden_is_hidden_in_what_is_seen(runtime: Runtime, bundle: MakeBundle, other: Path) -> None:
     proc = {"destination": "/proc", "type": "proc", "source": "proc"}
     mounts = [*DEFAULT_CONFIG["mounts"], bind(other, "/"), proc, tmpfs("/dev")]
@@ -167,6 +172,7 @@ def test_a_file_on_the_root_is_an_error(runtime: Runtime, bundle: MakeBundle, tm
 
 
 @pytest.mark.shows("mounts.root")
+@pytest.mark.peers_differ(crun=OLD_ROOT)
 def test_of_what_it_covers_nothing_is_left_in_the_container(
     runtime: Runtime, bundle: MakeBundle, other: Path
 ) -> None:

@@ -75,14 +75,14 @@ static int set_path(struct init *init, int fs, const char *key, const char *path
 
 	if (strlen(path) <= FSCONFIG_MAX_VALUE) {
 		result = sys_fsconfig(fs, FSCONFIG_SET_STRING, key, path, 0);
-		return result == 0 ? 0 : filesystem_failed(init, fs, "fsconfig", key);
+		return result == 0 ? 0 : filesystem_failed(init, fs, "fsconfig", path);
 	}
 	directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
 		return step_failed(init, "open", path);
 	result = sys_fsconfig(fs, FSCONFIG_SET_FD, key, NULL, directory);
 	if (result != 0)
-		filesystem_failed(init, fs, "fsconfig", key);
+		filesystem_failed(init, fs, "fsconfig", path);
 	close(directory);
 	return result;
 }
@@ -133,6 +133,13 @@ static int set_layers(struct init *init, int fs, const char *option)
 	return set_filesystem_option(init, fs, option);
 }
 
+/* An older kernel has mount(2) only. Before Linux 6.5 overlay gathered its options in a page, whatever they were. */
+static bool takes_no_layers(const struct init *init)
+{
+	return init->error == EOPNOTSUPP || strstr(init->subject, "Unknown parameter 'lowerdir+'") ||
+	       strstr(init->subject, "options too large");
+}
+
 int set_by_layers(struct init *init, int fs, const struct list *options)
 {
 	const char *cursor = options->data;
@@ -140,8 +147,7 @@ int set_by_layers(struct init *init, int fs, const struct list *options)
 	for (uint32_t i = 0; i < options->count; i++) {
 		if (set_layers(init, fs, list_next(&cursor)) == 0)
 			continue;
-		/* An older kernel has mount(2) only. */
-		return strstr(init->subject, "Unknown parameter 'lowerdir+'") ? too_long(init, joined_size(options)) : -1;
+		return takes_no_layers(init) ? too_long(init, joined_size(options)) : -1;
 	}
 	return 0;
 }

@@ -107,6 +107,10 @@ MEANINGS = {
         "move_mount root",
         errno.EBUSY,
     ): '"{subject}" is the root of a container that exists: its processes would not see what is mounted there',
+    (
+        "pivot_root",
+        errno.EINVAL,
+    ): '"{subject}" can\'t become the root: what is mounted on it, or where it is mounted, is shared',
     ("mount data", errno.E2BIG): "{subject}",
     ("symlinkat", errno.EEXIST): '"{subject}" exists, and is not this symlink',
     (

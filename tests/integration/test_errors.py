@@ -279,3 +279,29 @@ def run_that_fails(pyoci: Runtime, bundle: Path) -> str:
 def test_the_default_config_is_what_these_tests_change(pyoci: Runtime, sleeper: Path) -> None:
     write_config(sleeper, config(ociVersion="1.0.2", process={"args": ["true"]}))
     assert pyoci.run(sleeper).code == 0
+
+
+def test_a_layer_of_many_that_is_missing_is_named(pyoci: Runtime, bundle: MakeBundle, tmp_path: Path) -> None:
+    """More layers than fit into one string are set one by one, on Linux 6.7 and later; before they are too many."""
+    layers = [tmp_path / f"{number}-{'x' * 200}" for number in range(30)]
+    for layer in layers[:-1]:
+        layer.mkdir()
+    options = [f"lowerdir={':'.join(map(str, layers))}"]
+    overlay = {"destination": "/tmp", "type": "overlay", "source": "overlay", "options": options}
+    said = pyoci.fails("create", "--bundle", bundle(mounts=mounts(overlay)), new_id())
+    assert "/mounts/7: " in said
+    assert str(layers[-1]) in said or "bytes long, and mount(2) takes" in said
+
+
+def test_a_shared_mount_can_not_be_the_root(pyoci: Runtime, bundle: MakeBundle) -> None:
+    """The kernel says EINVAL, pivot_root(2)."""
+    here = bundle()
+    entry = {
+        "destination": "/",
+        "type": "none",
+        "source": str(here / "rootfs"),
+        "options": ["bind", "shared"],
+    }
+    document = json.loads((here / "config.json").read_text())
+    (here / "config.json").write_text(json.dumps(document | {"mounts": [entry, *document["mounts"]]}))
+    assert "is shared" in pyoci.fails("create", "--bundle", here, new_id())

@@ -438,6 +438,21 @@ def test_a_container_without_a_cgroup_of_its_own_sees_its_callers_read_only(tabl
 # Mounts, devices, root.
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["ro"], ["ro", 'context="a:b:c:s0:c1,c2"']),
+        (['context="x:y:z:s0:c3,c4"'], ['context="x:y:z:s0:c3,c4"']),
+        (['size=1k,context="x:y:z:s0:c3,c4"'], ['size=1k,context="x:y:z:s0:c3,c4"']),
+    ],
+)
+def test_a_mount_gets_one_label(options: list[str], expected: list[str]) -> None:
+    entry = {"destination": "/x", "type": "tmpfs", "source": "tmpfs", "options": options}
+    facts = Host(EVERYTHING, layout.read(V2), [], selinux=True)
+    plan = compiled(config(mounts=[entry], linux={"mountLabel": "a:b:c:s0:c1,c2"}), facts)
+    assert [values[6] for values in arguments(plan, "mount")] == [expected]
+
+
 def test_a_bind_of_the_hosts_dev_keeps_its_devices() -> None:
     plan = compiled(config(mounts=[BINDS[0]]))
     assert not places(plan, "make-device", "make-symlink")
