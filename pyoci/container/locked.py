@@ -26,7 +26,7 @@ def warning(message: "Message") -> str:
             f'{message.origin}: "{message.subject}" is the host\'s and read-only: '
             "a new sysfs takes a network namespace of the container's own"
         )
-    return _stays(message.origin, message.subject, message.value)
+    return _keeps(message.origin, message.subject, message.value)
 
 
 def set_attributes(tree: int, step: "Step", fetch: "Fetch") -> "str | None":
@@ -45,12 +45,12 @@ def set_attributes(tree: int, step: "Step", fetch: "Fetch") -> "str | None":
         set_, clear, more = _unlocked(set_, clear, present)
         kept |= more
         shim.set_tree_attributes(tree, set_, clear, recursive=False)
-    return _stays(step.origin, path, kept) if kept else None
+    return _keeps(step.origin, path, kept) if kept else None
 
 
-def _stays(origin: str, path: str, bits: int) -> str:
+def _keeps(origin: str, path: str, bits: int) -> str:
     names = [name for bit, name in NAMES.items() if bits & bit] + ["noatime"] * bool(bits & ATIME)
-    return f'{origin}: {", ".join(names)} of "{path}" stays: what a mount of the host\'s has is locked in a user namespace'
+    return f'{origin}: "{path}" keeps {", ".join(names)}: what the host\'s mount has is locked in a user namespace'
 
 
 def _unlocked(set_: int, clear: int, present: int) -> "tuple[int, int, int]":

@@ -121,6 +121,7 @@ WELL = [
     {"destination": "/proc", "options": ["remount", "bind", "ro", "nosuid"]},
     {"destination": "/new/file", "source": "/etc/passwd", "options": ["bind", "ro"]},
     {"destination": "/new/etc", "source": "/etc", "options": ["rbind", "rshared", "rslave"]},
+    {"destination": "/new/link", "source": "/proc/mounts", "options": ["bind", "copy-symlink"]},
 ]
 ILL: dict[str, dict[str, Any]] = {
     "an option of the filesystem's": {"destination": "/ill/a/b", "type": "tmpfs", "options": ["size=much"]},
@@ -192,6 +193,6 @@ def test_what_the_host_has_locked_stays_with_a_warning(
         result = pyoci("mounts", "add", container, file)
     finally:
         subprocess.run(["umount", source], check=True)
-    assert '/mounts/0: ro of "/dev/shm/t" stays' in result.stderr
+    assert '/mounts/0: "/dev/shm/t" keeps ro:' in result.stderr
     shown = {mount["point"]: mount for mount in host.mounts(pyoci.pid(container))}["/dev/shm/t"]
     assert {"ro", "nodev"} <= set(shown["options"].split(","))

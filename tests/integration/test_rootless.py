@@ -325,7 +325,7 @@ def test_what_the_host_has_locked_stays_with_a_warning(
     result = account.run("run", "--bundle", bundle, new_id())
     assert result.code == 0, result
     assert {"ro", "nosuid", "nodev", "noexec"} <= set(result.stdout.split()[5].split(","))
-    assert f'/mounts/{place}: {kept} of "/tmp"' in result.stderr
+    assert f'/mounts/{place}: "/tmp" keeps {kept}:' in result.stderr
 
 
 def test_a_sysfs_is_the_hosts_read_only(account: Account) -> None:
