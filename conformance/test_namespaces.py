@@ -50,6 +50,30 @@ def test_a_namespace_without_a_path_is_new(runtime: Runtime, reachable: MakeBund
         assert (namespace(pid, other) != namespace("self", other)) == (other in (kind, "mount")), other
 
 
+@pytest.mark.shows("linux.namespaces")
+@pytest.mark.parametrize("mapped", [False, True])
+def test_the_loopback_device_of_a_new_network_namespace_is_up(
+    runtime: Runtime, reachable: MakeBundle, mapped: bool
+) -> None:
+    """The text is silent; both peers do it, and programs expect it."""
+    linux: dict[str, Any] = {"namespaces": namespaces() + [{"type": "user"}] * mapped}
+    if mapped:
+        linux |= {"uidMappings": MAPPING, "gidMappings": MAPPING}
+    process = {"args": ["sh", "-c", "ip link show dev lo; ip addr show dev lo"]}
+    said = runtime.output(reachable(process=process, linux=linux))
+    assert "<LOOPBACK,UP,LOWER_UP>" in said
+    assert "127.0.0.1/8" in said
+
+
+@pytest.mark.shows("linux.namespaces.path")
+def test_the_devices_of_a_joined_network_namespace_are_left_alone(
+    runtime: Runtime, bundle: MakeBundle, helper: int
+) -> None:
+    linux = {"namespaces": namespaces(network=f"/proc/{helper}/ns/net")}
+    process = {"args": ["ip", "link", "show", "dev", "lo"]}
+    assert ",UP" not in runtime.output(bundle(process=process, linux=linux))
+
+
 @pytest.mark.shows("linux.namespaces.inherited")
 def test_a_container_without_namespaces_is_in_the_callers(runtime: Runtime, bundle: MakeBundle) -> None:
     before = Path("/proc/self/mountinfo").read_text()

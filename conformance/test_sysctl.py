@@ -92,6 +92,35 @@ def test_a_parameter_is_set_in_the_container_alone(
 
 
 @pytest.mark.shows("linux.sysctl")
+@pytest.mark.parametrize("key", ["user.max_user_namespaces", "user/max_inotify_watches"])
+@pytest.mark.peers_differ(crun="allows none of these", runc="allows none of these")
+def test_a_user_namespace_has_parameters_too(runtime: Runtime, reachable: MakeBundle, key: str) -> None:
+    need(key)
+    before = file(key).read_text()
+    linux = {
+        "namespaces": [*namespaces(), {"type": "user"}],
+        "uidMappings": MAPPING,
+        "gidMappings": MAPPING,
+        "sysctl": {key: "77"},
+    }
+    assert runtime.output(reachable(**reading(key, **linux))) == "77\n"
+    assert file(key).read_text() == before
+
+
+@pytest.mark.refuses("linux.sysctl")
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_parameter_of_the_hosts_user_namespace_is_an_error(
+    runtime: Runtime, bundle: MakeBundle, joined: bool
+) -> None:
+    key = "user.max_user_namespaces"
+    need(key)
+    listed = namespaces(user="/proc/self/ns/user") if joined else namespaces()
+    # The value that it has: a runtime that doesn't refuse changes nothing.
+    sysctl = {key: file(key).read_text().strip()}
+    refused(runtime, bundle(linux={"namespaces": listed, "sysctl": sysctl}))
+
+
+@pytest.mark.shows("linux.sysctl")
 def test_many_parameters_are_all_set(runtime: Runtime, bundle: MakeBundle) -> None:
     wanted = {key: value for key, value in PARAMETERS.items() if file(key).exists()}
     here = bundle(process={"args": ["cat", *map(str, map(file, wanted))]}, linux={"sysctl": wanted})

@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <net/if.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 enum { JOIN_IF_ALLOWED = 1 };
@@ -77,6 +80,23 @@ int step_unshare(struct init *init, const struct step *step)
 	if (unshare((int)step->args[0].u) != 0)
 		return step_failed(init, "unshare", "new namespaces");
 	return 0;
+}
+
+/* Any socket will do for that, netdevice(7): a kernel may be without IPv4. */
+int step_bring_up_loopback(struct init *init, const struct step *step)
+{
+	struct ifreq request = { .ifr_name = "lo" };
+	int error, fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool up = fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0;
+
+	(void)step;
+	request.ifr_flags |= IFF_UP;
+	up = up && ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+	error = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return up ? 0 : step_failed(init, "ioctl", "the network device lo");
 }
 
 int step_set_hostname(struct init *init, const struct step *step)

@@ -117,6 +117,7 @@ def compile_plan(context: Compilation) -> Plan:
     if context.linux.get("netDevices"):
         # Before the sysctls, which may be about them.
         plan.add("ask-host", "/linux/netDevices", NET_DEVICES)
+    namespaces.compile_loopback(context, plan)
     namespaces.compile_names(context, plan)
     namespaces.compile_sysctls(context, plan)
     if context.has_hooks("prestart", "createRuntime"):

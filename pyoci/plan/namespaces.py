@@ -148,6 +148,12 @@ def compile_sysctls(context: "Compilation", plan: "Plan") -> None:
         plan.add("set-sysctl", f"/linux/sysctl/{rules.escape(name)}", rules.sysctl_path(name), value)
 
 
+def compile_loopback(context: "Compilation", plan: "Plan") -> None:
+    """In a new network namespace the loopback device is down; every program expects it to be up."""
+    if is_new(context, "network"):
+        plan.add("bring-up-loopback", context.namespaces["network"][1])
+
+
 def compile_names(context: "Compilation", plan: "Plan") -> None:
     """hostname and domainname."""
     for name in ("hostname", "domainname"):

@@ -285,7 +285,7 @@ def _sysctl(config: "Object", process: "Object", linux: "Object") -> "Findings":
             yield pointer, f"must be what {path[7:]} is (they differ)"
 
 
-# What begins so belongs to that namespace: ipc_namespaces(7), network_namespaces(7), uts_namespaces(7).
+# What begins so belongs to that namespace: ipc_namespaces(7), network_namespaces(7), uts_namespaces(7), namespaces(7).
 SYSCTLS = (
     ("net/", "network"),
     ("fs/mqueue/", "ipc"),
@@ -294,6 +294,7 @@ SYSCTLS = (
     ("kernel/shm", "ipc"),
     ("kernel/hostname", "uts"),
     ("kernel/domainname", "uts"),
+    ("user/", "user"),
 )
 
 
