@@ -51,6 +51,15 @@ int netlink_open(int network_namespace);
 int umount2(const char *target, int flags);
 
 #define HOOK_OUTPUT_MAX ...
+struct hook {
+    const char *path;
+    char *const *argv;
+    char *const *envp;
+    const char *directory;
+    uint32_t timeout;
+    int (*become)(void *);
+    void *subject;
+};
 struct hook_result {
     const char *call;
     int error;
@@ -58,8 +67,7 @@ struct hook_result {
     int timed_out;
     char output[...];
 };
-int hook_run(const char *path, char *const argv[], char *const envp[], uint32_t timeout, const char *state,
-             size_t state_size, struct hook_result *result);
+int hook_run(const struct hook *hook, const char *state, size_t state_size, struct hook_result *result);
 
 uint32_t plan_checksum(const void *data, size_t size);
 bool plan_is_sound(const char *data, size_t size);

@@ -9,11 +9,14 @@
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
+
+enum { LOOK_AGAIN_MS = 20 };
 
 static int failed(struct hook_result *result, const char *call)
 {
@@ -36,8 +39,14 @@ static int state_file(const char *state, size_t size)
 	return fd;
 }
 
+/* The bundle may be gone before its container (poststop), or be out of reach for the root of a user namespace. */
+static int go_to(const char *directory)
+{
+	return directory == NULL || chdir(directory) == 0 ? 0 : chdir("/");
+}
+
 /* Between fork and exec. Standard output goes where our standard error would: to the memfd that keeps it. */
-static void become_hook(const char *path, char *const argv[], char *const envp[], int input, int output, int report)
+static void become_hook(const struct hook *hook, int input, int output, int report)
 {
 	int error;
 
@@ -45,10 +54,14 @@ static void become_hook(const char *path, char *const argv[], char *const envp[]
 	/* A hook whose runtime is killed would go on with nobody to wait for it. What it left in the background stays. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	reset_signals();
-	if (dup2(input, 0) == 0 && dup2(output, 1) == 1 && dup2(output, 2) == 2) {
+	if (go_to(hook->directory) == 0 && dup2(input, 0) == 0 && dup2(output, 1) == 1 && dup2(output, 2) == 2) {
 		sys_close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC);
-		caller_become();
-		execve(path, argv, envp);
+		/* Its result doesn't matter: what can't be had again is not worth a failure. */
+		if (hook->become)
+			hook->become(hook->subject);
+		else
+			caller_become();
+		execve(hook->path, hook->argv, hook->envp);
 	}
 	error = errno;
 	if (write(report, &error, sizeof(error)) < 0)
@@ -66,26 +79,38 @@ static int milliseconds_left(const struct timespec *end)
 	return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
-/* Wait for the end of the process, at most until the time is up; then end its whole group. */
-static int wait_for(pid_t pid, uint32_t timeout, struct hook_result *result)
+static bool has_ended(pid_t pid)
 {
-	struct timespec end;
-	int pidfd = sys_pidfd_open(pid, 0);
-	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
-	int ready = -1;
+	siginfo_t info = { 0 };
 
-	if (pidfd < 0)
-		return failed(result, "pidfd_open");
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
+/* Wait for the end of the process, at most until the time is up; then end its whole group. */
+static void limit_time(pid_t pid, uint32_t timeout, struct hook_result *result)
+{
+	/* A filter that we are under may refuse it: then we look again and again. */
+	struct pollfd process = { .fd = sys_pidfd_open(pid, 0), .events = POLLIN };
+	struct timespec end;
+	int left;
+
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += timeout;
-	do
-		ready = poll(&ended, 1, timeout ? milliseconds_left(&end) : -1);
-	while (ready < 0 && errno == EINTR);
-	close(pidfd);
-	if (ready == 0) {
-		result->timed_out = 1;
-		kill(-pid, SIGKILL);
+	while (!has_ended(pid) && !result->timed_out) {
+		left = milliseconds_left(&end);
+		result->timed_out = left == 0;
+		poll(&process, 1, process.fd < 0 && left > LOOK_AGAIN_MS ? LOOK_AGAIN_MS : left);
 	}
+	if (process.fd >= 0)
+		close(process.fd);
+	if (result->timed_out && kill(-pid, SIGKILL) != 0)
+		kill(pid, SIGKILL);
+}
+
+static int wait_for(pid_t pid, uint32_t timeout, struct hook_result *result)
+{
+	if (timeout)
+		limit_time(pid, timeout, result);
 	while (waitpid(pid, &result->status, 0) < 0)
 		if (errno != EINTR)
 			return failed(result, "waitpid");
@@ -101,8 +126,7 @@ static void keep_output(int output, struct hook_result *result)
 	result->output[length > 0 ? length : 0] = '\0';
 }
 
-static int run(const char *path, char *const argv[], char *const envp[], uint32_t timeout, int input, int output,
-	       struct hook_result *result)
+static int run(const struct hook *hook, int input, int output, struct hook_result *result)
 {
 	int report[2], error = 0;
 	ssize_t length;
@@ -112,7 +136,7 @@ static int run(const char *path, char *const argv[], char *const envp[], uint32_
 		return failed(result, "pipe2");
 	pid = fork();
 	if (pid == 0)
-		become_hook(path, argv, envp, input, output, report[1]);
+		become_hook(hook, input, output, report[1]);
 	close(report[1]);
 	if (pid < 0) {
 		close(report[0]);
@@ -122,7 +146,7 @@ static int run(const char *path, char *const argv[], char *const envp[], uint32_
 		length = read(report[0], &error, sizeof(error));
 	while (length < 0 && errno == EINTR);
 	close(report[0]);
-	if (wait_for(pid, timeout, result) != 0)
+	if (wait_for(pid, hook->timeout, result) != 0)
 		return -1;
 	keep_output(output, result);
 	if (length == sizeof(error)) {
@@ -132,8 +156,7 @@ static int run(const char *path, char *const argv[], char *const envp[], uint32_
 	return result->timed_out || result->status != 0 ? -1 : 0;
 }
 
-int hook_run(const char *path, char *const argv[], char *const envp[], uint32_t timeout, const char *state,
-	     size_t state_size, struct hook_result *result)
+int hook_run(const struct hook *hook, const char *state, size_t state_size, struct hook_result *result)
 {
 	int outcome, output, input;
 
@@ -143,7 +166,7 @@ int hook_run(const char *path, char *const argv[], char *const envp[], uint32_t 
 	if (input < 0 || output < 0)
 		outcome = failed(result, "memfd_create");
 	else
-		outcome = run(path, argv, envp, timeout, input, output, result);
+		outcome = run(hook, input, output, result);
 	if (input >= 0)
 		close(input);
 	if (output >= 0)

@@ -1,4 +1,5 @@
-/* The hooks that run in the container's namespaces: createContainer and startContainer. */
+/* The hooks that run in the container's namespaces: createContainer and startContainer. The latter run under the container's
+ * filter, and so does what is done here for them. */
 #include "hook.h"
 #include "init.h"
 
@@ -35,16 +36,27 @@ static char *state_with_pid(const char *before, const char *after)
 	return state;
 }
 
+static int become_program(void *init)
+{
+	return become_like_program(init);
+}
+
 int step_run_hook(struct init *init, const struct step *step)
 {
 	char **argv = list_to_argv(&step->args[1].v), **env = list_to_argv(&step->args[2].v);
 	char *state = state_with_pid(step->args[4].s, step->args[5].s);
+	struct hook hook = { .path = step->args[0].s, .argv = argv, .envp = env, .timeout = step->args[3].u, .subject = init };
 	struct hook_result result;
 	int outcome;
 
 	if (argv == NULL || env == NULL || state == NULL)
 		return step_failed(init, "malloc", "the hook");
-	outcome = hook_run(step->args[0].s, argv, env, step->args[3].u, state, strlen(state), &result);
+	/* Those that run in the container's root, where there is no bundle, are as the program will be. */
+	if (step->args[6].s[0])
+		hook.directory = step->args[6].s;
+	else
+		hook.become = become_program;
+	outcome = hook_run(&hook, state, strlen(state), &result);
 	free(argv);
 	free(env);
 	free(state);

@@ -25,7 +25,7 @@ enum message_kind {
 };
 
 /* What an ask is about, beside what the plan says (ask-host). */
-enum { STAGE_NAMESPACES_READY = 1, STAGE_ID_MAPS = 2, STAGE_NET_DEVICES = 3, STAGE_CGROUPS = 4 };
+enum { STAGE_HOOKS = 1, STAGE_ID_MAPS = 2, STAGE_NET_DEVICES = 3, STAGE_CGROUPS = 4 };
 
 struct message {
 	uint32_t kind;

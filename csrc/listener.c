@@ -29,6 +29,8 @@ static void *hand_over(void *argument)
 		return NULL;
 	/* The limits, too, which have to leave room for the listener and may be forbidden by the filter. */
 	error = send_descriptor(handover->init, handover->step, MESSAGE_LISTENER, listener) ? errno : 0;
+	/* If the agent ends, a call must fail, not wait for ever: a hook may make one while we live. */
+	close(listener);
 	if (error == 0 && become_like_program(handover->init) != 0)
 		error = errno;
 	atomic_store(&handover->error, error);

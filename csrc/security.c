@@ -60,6 +60,14 @@ int step_set_capabilities(struct init *init, const struct step *step)
 	return 0;
 }
 
+/* What is not dumpable can be traced, and its namespaces entered, only by who has CAP_SYS_PTRACE where it was executed: ptrace(2). */
+int step_set_dumpable(struct init *init, const struct step *step)
+{
+	if (prctl(PR_SET_DUMPABLE, step->args[0].u) != 0)
+		return step_failed(init, "prctl", "PR_SET_DUMPABLE");
+	return 0;
+}
+
 int step_no_new_privileges(struct init *init, const struct step *step)
 {
 	(void)step;

@@ -4,7 +4,6 @@ import posix
 
 from pyoci.cgroups import layout
 from pyoci.errors import Error
-from pyoci.paths import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,16 +20,14 @@ class Host:
         layout: the cgroup hierarchies.
         rootless: whether we aren't the host's root: another user, or root of a user namespace only.
         apparmor, selinux: whether that security module is active.
-        environment: what hooks without an `env` of their own inherit.
     """
 
-    __slots__ = ("apparmor", "capabilities", "environment", "layout", "rootless", "selinux")
+    __slots__ = ("apparmor", "capabilities", "layout", "rootless", "selinux")
 
     def __init__(
         self,
         capabilities: int,
         layout: "Layout",
-        environment: "list[str]",
         *,
         rootless: bool = False,
         apparmor: bool = False,
@@ -38,7 +35,6 @@ class Host:
     ) -> None:
         self.capabilities = capabilities
         self.layout = layout
-        self.environment = environment
         self.rootless = rootless
         self.apparmor = apparmor
         self.selinux = selinux
@@ -53,7 +49,6 @@ def read() -> Host:
     return Host(
         _permitted_capabilities(),
         layout.read(),
-        environment(),
         rootless=is_rootless(),
         apparmor=_has_apparmor(),
         selinux=posix.access("/sys/fs/selinux/enforce", posix.F_OK),

@@ -90,8 +90,9 @@ def encode(text: str) -> bytes:
 
 
 def environment() -> "list[str]":
-    """The environment as execve(2) takes it: NAME=value."""
-    return [
-        f"{name.decode('utf-8', 'surrogateescape')}={value.decode('utf-8', 'surrogateescape')}"
-        for name, value in posix.environ.items()
-    ]
+    """The environment that we were executed with, as execve(2) takes it: NAME=value.
+
+    Not posix.environ: where no locale is set, Python sets LC_CTYPE for itself there (PEP 538).
+    """
+    with open("/proc/self/environ", "rb") as file:
+        return file.read().decode("utf-8", "surrogateescape").split("\0")[:-1]

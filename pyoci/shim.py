@@ -7,7 +7,7 @@ import posix
 
 from pyoci import _shim, paths
 from pyoci.errors import Error
-from pyoci.paths import encode
+from pyoci.paths import encode, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,26 +151,29 @@ def spawn(
     return pid[0], pidfd[0]
 
 
-def run_hook(hook: "dict[str, Any]", state: str, environment: "list[str]") -> None:
-    """Run a hook in the runtime's namespaces and wait for it (config.md, "POSIX-platform Hooks").
+def run_hook(hook: "dict[str, Any]", state: str, bundle: str) -> None:
+    """Run a hook in the runtime's namespaces and wait for it (config.md, "POSIX-platform Hooks"). Without an `env` of its own it
+    inherits ours.
 
     Arguments:
         hook: its entry in config.json.
         state: what it reads on its standard input.
-        environment: what it inherits if it has no `env` of its own.
+        bundle: its working directory.
 
     Raises:
         Error: it could not be run, did not end with status 0, or needed longer than its timeout (in seconds).
     """
     path: str = hook["path"]
-    environ = environment if hook.get("env") is None else hook["env"]
+    environ = environment() if hook.get("env") is None else hook["env"]
+    texts = _ffi.new("char[]", encode(path)), _ffi.new("char[]", encode(bundle))
     argv, keep_argv = _strings(hook.get("args") or [path])
     envp, keep_envp = _strings(environ)
     data = state.encode()
     result = _ffi.new("struct hook_result *")
     timeout = min(hook.get("timeout") or 0, 2**31)
-    outcome = _lib.hook_run(encode(path), argv, envp, timeout, data, len(data), result)
-    del keep_argv, keep_envp
+    request = _ffi.new("struct hook *", (texts[0], argv, envp, texts[1], timeout))
+    outcome = _lib.hook_run(request, data, len(data), result)
+    del keep_argv, keep_envp, texts
     if outcome == 0:
         return
     output = _ffi.string(result.output).decode("utf-8", "replace").strip()

@@ -15,7 +15,7 @@ from pyoci.container.init import Init
 from pyoci.container.request import Request, check_console, located, prepare_new
 from pyoci.errors import ConfigError, Error, cause_of
 from pyoci.plan import namespaces
-from pyoci.plan.plan import CGROUPS, ID_MAPS, NAMESPACES_READY, NET_DEVICES
+from pyoci.plan.plan import CGROUPS, HOOKS, ID_MAPS, NET_DEVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class Birth:
         self.init = Init(plan, request.id)
         self.hooks_ran = False
         self.wrote_pid_file = False
+        self.devices_applied = False
         self.resctrl: "Resctrl | None" = None
         self.trees: "Trees | None" = None
         self.net_devices: "NetDevices | None" = None
@@ -245,16 +246,22 @@ class Birth:
 
     def admit(self, pid: int, resources: "dict[str, Any]") -> None:
         """The process is there: its devices, and its pid in state.json and the pid file."""
-        # Only now: the device nodes are made, which the rules may forbid. A user without root can neither load a filter
-        # nor make a device.
-        if self.groups.groups and not (self.context.host.rootless and host.is_rootless()):
-            self.groups.apply_devices(resources.get("devices") or [])
+        self._apply_devices(resources)
         self.entry.state["pid"] = pid
         self.entry.state["start_time"] = start_time(pid)
         self.entry.save()
         if self.request.pid_file:
             files.write_file(self.request.pid_file, str(pid).encode(), 0o644)
             self.wrote_pid_file = True
+
+    def _apply_devices(self, resources: "dict[str, Any]") -> None:
+        """The device rules, once, and not before the device nodes are made, which they may forbid."""
+        if self.devices_applied:
+            return
+        self.devices_applied = True
+        # A user without root can neither load a filter nor make a device.
+        if self.groups.groups and not (self.context.host.rootless and host.is_rootless()):
+            self.groups.apply_devices(resources.get("devices") or [])
 
     def _answer(self, stage: int, resources: "dict[str, Any]") -> None:
         """What the init asks for."""
@@ -271,7 +278,9 @@ class Birth:
         elif stage == CGROUPS:
             self.groups.settle(self.init.pid, resources)
             self.delegate()
-        elif stage == NAMESPACES_READY:
+        elif stage == HOOKS:
+            # A hook may allow more (a GPU), which must stay.
+            self._apply_devices(resources)
             self._run_hooks("prestart", "created")
             self._run_hooks("createRuntime", "creating")
 
@@ -292,7 +301,7 @@ class Birth:
         self.hooks_ran = True
         for i, hook in enumerate(hooks):
             try:
-                shim.run_hook(hook, state, self.context.host.environment)
+                shim.run_hook(hook, state, self.context.bundle)
             except Error as error:
                 raise _problem(f"/hooks/{kind}/{i}", error.message) from None
 

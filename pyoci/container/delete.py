@@ -9,7 +9,6 @@ from pyoci.container import store
 from pyoci.container.identity import is_alive
 from pyoci.container.status import STOPPED, is_paused, status
 from pyoci.errors import Error
-from pyoci.paths import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,9 +159,8 @@ def run_poststop(entry: "Entry", warn: "Callable[[str], None]") -> None:
     from pyoci import shim
     from pyoci.container.hooks import state_text
 
-    inherited = environment()
     for hook in hooks:
         try:
-            shim.run_hook(hook, state_text(entry, STOPPED, 0), inherited)
+            shim.run_hook(hook, state_text(entry, STOPPED, 0), entry.state["bundle"])
         except Error as error:
             warn(f"poststop: {error.message}")

@@ -7,7 +7,6 @@ from pyoci.container.delete import delete
 from pyoci.container.status import CREATED, status
 from pyoci.container.store import NotFoundError
 from pyoci.errors import ConfigError, Error, Problem, cause_of
-from pyoci.paths import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +15,16 @@ if TYPE_CHECKING:
     from pyoci.container.notify import Proxy
     from pyoci.container.store import Entry
     from pyoci.trace import Trace
+
+
+# The steps after "go" but the hooks, by their origin.
+STEPS = {
+    "/process/args": "execute",
+    "/process/apparmorProfile": "set-label",
+    "/process/selinuxLabel": "set-label",
+    "/process/capabilities": "set-capabilities",
+    "/linux/seccomp": "load-seccomp",
+}
 
 
 class HookError(ConfigError):
@@ -113,7 +122,7 @@ def _has_ended(entry: "Entry") -> bool:
 def _failed(entry: "Entry", message: "conversation.Message") -> Error:
     from pyoci.container import failure
 
-    step = {"/process/args": "execute", "/linux/seccomp": "load-seccomp"}.get(message.origin, "run-hook")
+    step = "run-hook" if message.origin.startswith("/hooks/") else STEPS.get(message.origin, "start")
     problem = _located(entry, failure.problem(message, step))
     kind = HookError if step == "run-hook" else ConfigError
     return kind([problem], hint=failure.hint(message, step))
@@ -136,10 +145,9 @@ def _run_poststart(entry: "Entry", warn: "Callable[[str], None]") -> None:
     from pyoci import shim
     from pyoci.container.hooks import state_text
 
-    inherited = environment()
     for i, hook in enumerate(entry.state["hooks"]["poststart"]):
         try:
-            shim.run_hook(hook, state_text(entry, "running", entry.state["pid"]), inherited)
+            shim.run_hook(hook, state_text(entry, "running", entry.state["pid"]), entry.state["bundle"])
         except Error as error:
             _destroy(entry, warn)
             raise Error(f"config.json: /hooks/poststart/{i}: {error.message}") from None

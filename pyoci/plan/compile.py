@@ -6,7 +6,7 @@ Compiling makes nothing and asks the system nothing: it is a function of the con
 from pyoci.paths import absolute
 from pyoci.plan import devices, hooks, mounts, namespaces, process
 from pyoci.plan.capabilities import EVERY
-from pyoci.plan.plan import NAMESPACES_READY, NET_DEVICES, Plan
+from pyoci.plan.plan import HOOKS, NET_DEVICES, Plan
 from pyoci.plan.state import state
 
 TYPE_CHECKING = False
@@ -115,21 +115,17 @@ def compile_plan(context: Compilation) -> Plan:
         namespaces.compile_cgroup(context, plan)
     process.compile_keyring(context, plan)
     if context.linux.get("netDevices"):
-        # Before the sysctls, which may be about them.
+        # Before the hooks and the sysctls, which may be about them.
         plan.add("ask-host", "/linux/netDevices", NET_DEVICES)
     namespaces.compile_loopback(context, plan)
     namespaces.compile_names(context, plan)
-    namespaces.compile_sysctls(context, plan)
-    if context.has_hooks("prestart", "createRuntime"):
-        namespaces.compile_late_cgroup(context, plan)
-        plan.add("ask-host", "/hooks", NAMESPACES_READY)
 
     mounts.compile_root(context, plan)
     mounts.compile_mounts(context, plan)
     namespaces.compile_late_cgroup(context, plan)
     devices.compile_devices(context, plan)
     devices.compile_console(context, plan)
-    hooks.compile_hooks(context, plan, "createContainer", "creating")
+    _compile_create_hooks(context, plan)
     process.compile_working_directory(context, plan)
     mounts.compile_hidden(context, plan)
     mounts.compile_change_of_root(context, plan)
@@ -143,11 +139,29 @@ def compile_plan(context: Compilation) -> Plan:
     plan.add("ready", "", ONLY_CREATED)
     plan.add("wait-start", "", start)
 
-    hooks.compile_hooks(context, plan, "startContainer", "created")
     process.compile_labels(context, plan)
     process.compile_filter(context, plan, sets)
+    # All that binds the program binds them.
+    environment = (context.process or {}).get("env") or ()
+    hooks.compile_hooks(context, plan, "startContainer", "created", environment)
     process.compile_program(context, plan)
     return plan
+
+
+def _compile_create_hooks(context: Compilation, plan: Plan) -> None:
+    """The hooks of `create`, and what has to wait for the first of them."""
+    if context.has_hooks("prestart", "createRuntime"):
+        # In a pid namespace that is joined somebody may be waiting for this (CVE-2016-9962).
+        enterable = not context.namespaces.get("pid", ("",))[0]
+        if enterable:
+            plan.add("set-dumpable", "/hooks", 1)
+        plan.add("ask-host", "/hooks", HOOKS)
+        if enterable:
+            plan.add("set-dumpable", "/hooks", 0)
+    # They may be about a network device that a hook has brought.
+    namespaces.compile_sysctls(context, plan)
+    # Not the program's environment: what an image says is not for the host's programs (CVE-2025-23266).
+    hooks.compile_hooks(context, plan, "createContainer", "creating", (), context.bundle)
 
 
 def new_plan(context: Compilation) -> Plan:

@@ -8,6 +8,8 @@ from pyoci import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyoci.plan.compile import Compilation
     from pyoci.plan.plan import Plan
 
@@ -17,12 +19,21 @@ LONGEST_TIMEOUT_S = 2**31
 PID_PLACE = '"pid":'
 
 
-def compile_hooks(context: "Compilation", plan: "Plan", kind: str, status: str) -> None:
+def compile_hooks(
+    context: "Compilation",
+    plan: "Plan",
+    kind: str,
+    status: str,
+    environment: "Sequence[str]",
+    directory: str = "",
+) -> None:
     """The run-hook steps of one kind.
 
     Arguments:
         kind: "createContainer" or "startContainer".
         status: what the state says at that time.
+        environment: that of a hook without an `env` of its own.
+        directory: where they run; "" for the program's working directory.
     """
     listed = (context.config.get("hooks") or {}).get(kind) or ()
     if not listed:
@@ -34,8 +45,9 @@ def compile_hooks(context: "Compilation", plan: "Plan", kind: str, status: str) 
             f"/hooks/{kind}/{i}",
             hook["path"],
             hook.get("args") or [hook["path"]],
-            context.host.environment if hook.get("env") is None else hook["env"],
+            list(environment) if hook.get("env") is None else hook["env"],
             min(hook.get("timeout") or 0, LONGEST_TIMEOUT_S),
             before + PID_PLACE,
             after,
+            directory,
         )

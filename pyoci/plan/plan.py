@@ -16,7 +16,7 @@ HEADER_SIZE = 24
 # The first two slots of every plan: csrc/init.h.
 SLOT_PLAN, SLOT_CONVERSATION = "plan", "conversation"
 # How far the init is when it asks the host side (ask-host): csrc/init.h.
-NAMESPACES_READY, ID_MAPS, NET_DEVICES, CGROUPS = 1, 2, 3, 4
+HOOKS, ID_MAPS, NET_DEVICES, CGROUPS = 1, 2, 3, 4
 
 
 class Step:

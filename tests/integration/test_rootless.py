@@ -343,3 +343,15 @@ def test_a_sysfs_is_the_hosts_read_only(account: Account) -> None:
     assert result.code == 0, result
     assert result.stderr == ""
     assert all("ro" in line.split()[5].split(",") for line in result.stdout.splitlines()), result
+
+
+def test_his_hooks_may_enter_the_container(account: Account) -> None:
+    """With his own rights: the kernel wants that the init is dumpable, ptrace(2)."""
+    seen = account.home / "seen"
+    script = f"""pid=$(tr -d ' \\n' | sed -E 's/.*"pid":([0-9]+).*/\\1/')
+    nsenter --target $pid --user --mount --preserve-credentials cat /proc/self/mountinfo >{seen}"""
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+    here = account.bundle(process={"args": ["true"]}, hooks={"createRuntime": [hook]})
+    done = account.run("run", "--bundle", here, new_id())
+    assert done.code == 0, done
+    assert f"{here}/rootfs/proc" in seen.read_text()

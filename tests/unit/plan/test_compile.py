@@ -19,7 +19,7 @@ from pyoci.host import Host
 from pyoci.plan import mount_options, namespaces
 from pyoci.plan.capabilities import CAPABILITIES, SYS_ADMIN
 from pyoci.plan.compile import Compilation, compile_plan
-from pyoci.plan.plan import CGROUPS, NAMESPACES_READY, Plan
+from pyoci.plan.plan import CGROUPS, HOOKS, Plan
 from pyoci.plan.seccomp import Filter
 from pyoci.plan.steps import STEPS
 
@@ -48,7 +48,7 @@ every_layout = pytest.mark.parametrize("table", TABLES)
 
 
 def host(table: str = "v2", capabilities: int = EVERYTHING) -> Host:
-    return Host(capabilities, layout.read(TABLES[table]), ["PATH=/bin", "HOST=1"])
+    return Host(capabilities, layout.read(TABLES[table]))
 
 
 def context(document: dict[str, Any], facts: Host | None = None, **options: Any) -> Compilation:
@@ -188,10 +188,11 @@ def test_any_config_has_its_steps_in_the_order_of_a_containers_life(
     assert_order(
         plan, places(plan, "join-namespace"), places(plan, "set-hostname", "set-domainname", "set-sysctl")
     )
-    assert_order(
-        plan, places(plan, "set-hostname", "set-sysctl"), places(plan, "ask-host"), places(plan, "open-root")
-    )
-    mounted = places(plan, "mount", "bind", "remount")
+    assert_order(plan, places(plan, "set-hostname"), places(plan, "open-root"))
+    mounted = places(plan, "mount", "bind")
+    furnished = places(plan, "make-device", "open-console")
+    assert_order(plan, mounted, furnished, places(plan, "ask-host"), places(plan, "set-sysctl"), created)
+    assert_order(plan, created, places(plan, "make-directory"), pivots)
     assert_order(plan, places(plan, "set-propagation"), places(plan, "open-root"), mounted, created, pivots)
     assert_order(plan, mounted, places(plan, "make-device"), places(plan, "open-console"), pivots)
     assert_order(plan, mounted, places(plan, "make-readonly"), places(plan, "mask"), pivots)
@@ -210,7 +211,7 @@ def test_any_config_has_its_steps_in_the_order_of_a_containers_life(
     assert_order(
         plan, places(plan, "no-new-privileges"), places(plan, "ready"), filtered, places(plan, "execute")
     )
-    assert_order(plan, places(plan, "wait-start"), started, filtered, places(plan, "execute"))
+    assert_order(plan, places(plan, "wait-start"), filtered, started, places(plan, "execute"))
     # What is opened after these would be held while the container waits.
     assert places(plan, "close-descriptors") == [place - 1 for place in places(plan, "ready")]
     assert len(places(plan, "ready")) == len(places(plan, "wait-start")) == 1
@@ -602,7 +603,7 @@ def test_a_sys_admin_of_the_containers_own_is_not_taken_with_the_kept_one() -> N
 
 
 def test_the_files_for_labels_are_opened_before_the_identity_and_written_for_the_program() -> None:
-    facts = Host(EVERYTHING, layout.read(V2), [], apparmor=True, selinux=True)
+    facts = Host(EVERYTHING, layout.read(V2), apparmor=True, selinux=True)
     document = config(process={"apparmorProfile": "profile", "selinuxLabel": "a:b:c:s0"})
     plan = compiled(document, facts)
     assert arguments(plan, "open-label") == [(0, "self/attr/apparmor/exec"), (1, "self/attr/exec")]
@@ -613,19 +614,20 @@ def test_the_files_for_labels_are_opened_before_the_identity_and_written_for_the
     assert_order(plan, places(plan, "wait-start"), places(plan, "set-label"), places(plan, "execute"))
 
 
-def test_hooks_get_their_state_around_the_pid_and_the_hosts_environment_if_they_name_none() -> None:
+def test_hooks_get_their_state_around_the_pid_and_an_environment_of_the_config_only() -> None:
     hooks = {
         "createContainer": [{"path": "/a"}],
         "startContainer": [{"path": "/b", "args": ["b", "x"], "env": [], "timeout": 9}, {"path": "/c"}],
     }
-    plan = compiled(config(hooks=hooks, annotations={'"pid":0': "x"}))
+    plan = compiled(config(hooks=hooks, annotations={'"pid":0': "x"}, process={"env": ["A=1"]}))
     ran = arguments(plan, "run-hook")
     assert [values[:4] for values in ran] == [
-        ("/a", ["/a"], ["PATH=/bin", "HOST=1"], 0),
+        ("/a", ["/a"], [], 0),
         ("/b", ["b", "x"], [], 9),
-        ("/c", ["/c"], ["PATH=/bin", "HOST=1"], 0),
+        ("/c", ["/c"], ["A=1"], 0),
     ]
-    for (*_, before, after), status in zip(ran, ("creating", "created", "created"), strict=True):
+    assert [values[6] for values in ran] == ["/bundle", "", ""]
+    for (*_, before, after, _), status in zip(ran, ("creating", "created", "created"), strict=True):
         state = json.loads(f"{before}42{after}")
         assert (state["pid"], state["id"], state["status"], state["bundle"]) == (42, "c1", status, "/bundle")
         assert state["annotations"] == {'"pid":0': "x"}
@@ -637,6 +639,19 @@ def test_hooks_get_their_state_around_the_pid_and_the_hosts_environment_if_they_
 def test_the_host_side_is_asked_only_if_it_has_hooks_to_run(kind: str, asked: int) -> None:
     plan = compiled(config(hooks={kind: [HOOK]}))
     assert len(places(plan, "ask-host")) == asked
+
+
+@pytest.mark.parametrize(("path", "enterable"), [("", True), (None, True), ("/p", False)])
+def test_the_init_is_dumpable_while_hooks_of_the_host_run_if_nobody_else_is_in_its_pid_namespace(
+    path: str | None, enterable: bool
+) -> None:
+    spaces = [{"type": "mount"}] + ([] if path is None else [{"type": "pid", "path": path}])
+    plan = compiled(config(hostname=None, hooks={"prestart": [HOOK]}, linux={"namespaces": spaces}))
+    around = [
+        (step.name, *step.arguments) for step in plan.steps if step.name in ("set-dumpable", "ask-host")
+    ]
+    asks = [("ask-host", HOOKS)]
+    assert around == ([("set-dumpable", 1), *asks, ("set-dumpable", 0)] if enterable else asks)
 
 
 # What this version can't do.
@@ -677,7 +692,7 @@ def test_the_init_asks_for_its_cgroups_right_before_it_shows_them() -> None:
 @pytest.mark.parametrize(
     ("changes", "follows"),
     [
-        ({"hooks": {"createRuntime": [{"path": "/h"}]}}, f"ask {NAMESPACES_READY}"),
+        ({"mounts": [], "hooks": {"createRuntime": [{"path": "/h"}]}}, "make-device"),
         ({"mounts": [{"destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"]}]}, "mount"),
         ({"mounts": [], "hooks": {"createContainer": [{"path": "/h"}]}}, "make-device"),
         ({"mounts": []}, "make-device"),

@@ -134,7 +134,6 @@ def check_compiles(config: dict[str, Any], data: st.DataObject) -> None:
     host = Host(
         data.draw(st.sampled_from([0, (1 << 41) - 1, 0xA80425FB])),
         layout.read(data.draw(st.sampled_from(TABLES))),
-        ["PATH=/bin"],
         rootless=data.draw(st.booleans()),
         apparmor=data.draw(st.booleans()),
         selinux=data.draw(st.booleans()),
