@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 
-from .bundles import namespaces
+from .bundles import DEFAULT_CONFIG, mounts, namespaces
 from .fixtures import MakeBundle
 from .runtime import Runtime
-from .test_mounts import refused, shell
+from .test_mounts import bind, refused, shell, tmpfs
 
 NULL = {"path": "/dev/mine", "type": "c", "major": 1, "minor": 3}
 MAPPING = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 SLEEP = {"args": ["sleep", "1000"]}
+
+
+def mapped(*devices: dict[str, Any]) -> dict[str, Any]:
+    """The `linux` of a container with a user namespace."""
+    spaces = [*namespaces(), {"type": "user"}]
+    return {"namespaces": spaces, "uidMappings": MAPPING, "gidMappings": MAPPING, "devices": list(devices)}
 
 
 def found(runtime: Runtime, bundle: Path, path: str) -> os.stat_result:
@@ -100,6 +106,26 @@ def test_another_file_there_is_an_error(runtime: Runtime, bundle: MakeBundle, ki
     refused(runtime, here)
 
 
+@pytest.mark.shows("linux.devices")
+@pytest.mark.parametrize("kind", ["c", "p"])
+@pytest.mark.peers_differ(crun="refuses it, or makes a directory")
+def test_a_path_may_be_written_in_any_way(runtime: Runtime, bundle: MakeBundle, kind: str) -> None:
+    paths = ["/dev/a/", "/dev/b/.", "/dev/./c", "/dev//d///", "/e/", "/dev/./null/."]
+    devices = [NULL | {"path": path, "type": kind} for path in paths]
+    pid = runtime.pid(runtime.launch(bundle(process=SLEEP, linux={"devices": devices})))
+    for path in paths:
+        there = Path(f"/proc/{pid}/root{path}".rstrip("/.")).lstat()
+        assert stat.S_IFMT(there.st_mode) == {"c": stat.S_IFCHR, "p": stat.S_IFIFO}[kind]
+
+
+@pytest.mark.refuses("linux.devices")
+@pytest.mark.peers_differ(crun="takes the first", runc="takes the first")
+def test_two_devices_at_one_path_are_an_error_however_it_is_written(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
+    refused(runtime, bundle(linux={"devices": [NULL, NULL | {"path": "/dev//mine/", "minor": 5}]}))
+
+
 @pytest.mark.refuses("linux.devices", "linux.devices.fileMode")
 @pytest.mark.parametrize(
     "device",
@@ -125,45 +151,64 @@ def test_a_device_that_can_not_be_is_an_error(
 
 
 @pytest.mark.shows("linux.devices.userns")
-def test_in_a_user_namespace_the_hosts_devices_are_lent(runtime: Runtime, reachable: MakeBundle) -> None:
-    linux = {
-        "namespaces": [*namespaces(), {"type": "user"}],
-        "uidMappings": MAPPING,
-        "gidMappings": MAPPING,
-        "devices": [
-            {"path": "/dev/full", "type": "c", "major": 1, "minor": 7},
-            {"path": "/dev/fifo", "type": "p"},
-        ],
-    }
-    here = reachable(process=shell("echo x >/dev/full 2>&1; test -p /dev/fifo && echo there"), linux=linux)
+def test_in_a_user_namespace_there_are_devices_and_fifos(runtime: Runtime, reachable: MakeBundle) -> None:
+    full = {"path": "/dev/full", "type": "c", "major": 1, "minor": 7}
+    script = "echo x >/dev/full 2>&1; test -p /dev/fifo && echo there"
+    here = reachable(process=shell(script), linux=mapped(full, {"path": "/dev/fifo", "type": "p"}))
     assert "there" in runtime.output(here)
 
 
 @pytest.mark.shows("linux.devices.userns")
 @pytest.mark.peers_differ(runc="can't make a FIFO there")
 def test_in_a_user_namespace_owners_are_the_containers(runtime: Runtime, reachable: MakeBundle) -> None:
-    linux = {
-        "namespaces": [*namespaces(), {"type": "user"}],
-        "uidMappings": MAPPING,
-        "gidMappings": MAPPING,
-        "devices": [{"path": "/dev/fifo", "type": "p", "uid": 5, "gid": 6, "fileMode": 0o640}],
-    }
-    here = reachable(process=shell("stat -c '%F %u %g %a' /dev/fifo"), linux=linux)
+    fifo = {"path": "/dev/fifo", "type": "p", "uid": 5, "gid": 6, "fileMode": 0o640}
+    here = reachable(process=shell("stat -c '%F %u %g %a' /dev/fifo"), linux=mapped(fifo))
     assert runtime.output(here) == "fifo 5 6 640\n"
 
 
-@pytest.mark.refuses("linux.devices.userns")
-@pytest.mark.peers_differ(crun="makes an empty file", runc="makes an empty file")
-def test_in_a_user_namespace_a_device_that_the_host_has_not_is_an_error(
+RENAMED = [
+    NULL | {"path": "/dev/renamed", "uid": 5, "gid": 6, "fileMode": 0o640},
+    NULL | {"path": "/dev/deep/er/renamed/"},
+    NULL | {"path": "/elsewhere"},
+    {"path": "/dev/random", "type": "c", "major": 1, "minor": 9},
+    {"path": "/dev/no-such-device", "type": "c", "major": 10, "minor": 222},
+    {"path": "/dev/no-such-disk", "type": "b", "major": 200, "minor": 70000},
+]
+
+
+@pytest.mark.shows("linux.devices.userns")
+@pytest.mark.peers_differ(
+    crun="binds what the host has at the path", runc="binds what the host has at the path"
+)
+def test_in_a_user_namespace_a_device_is_what_its_numbers_say(
     runtime: Runtime, reachable: MakeBundle
 ) -> None:
-    linux = {
-        "namespaces": [*namespaces(), {"type": "user"}],
-        "uidMappings": MAPPING,
-        "gidMappings": MAPPING,
-        "devices": [{"path": "/dev/no-such-device", "type": "c", "major": 10, "minor": 222}],
-    }
-    refused(runtime, reachable(linux=linux))
+    here = reachable(process=SLEEP, linux=mapped(*RENAMED))
+    os.chown(here / "rootfs", 100000, 100000)
+    pid = runtime.pid(runtime.launch(here))
+    for device in RENAMED:
+        there = Path(f"/proc/{pid}/root{device['path']}".rstrip("/")).lstat()
+        assert stat.S_IFMT(there.st_mode) == (stat.S_IFBLK if device["type"] == "b" else stat.S_IFCHR)
+        assert (os.major(there.st_rdev), os.minor(there.st_rdev)) == (device["major"], device["minor"])
+        assert stat.S_IMODE(there.st_mode) == device.get("fileMode", 0o666)
+        assert (there.st_uid, there.st_gid) == (100000 + device.get("uid", 0), 100000 + device.get("gid", 0))
+
+
+@pytest.mark.shows("linux.devices.userns", "linux.devices.default")
+def test_in_a_user_namespace_devices_work(runtime: Runtime, reachable: MakeBundle) -> None:
+    script = "head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; echo x >/dev/null && echo null"
+    assert runtime.output(reachable(process=shell(script), linux=mapped())).split() == ["4", "4", "null"]
+
+
+@pytest.mark.shows("linux.devices.userns")
+@pytest.mark.peers_differ(
+    crun="binds what the host has at the path", runc="binds what the host has at the path"
+)
+def test_in_a_user_namespace_there_may_be_many_devices(runtime: Runtime, reachable: MakeBundle) -> None:
+    """As with podman's --privileged, and with more of them than may be open at once."""
+    devices = [{"path": f"/dev/many{i}", "type": "b", "major": 200, "minor": i} for i in range(1500)]
+    here = reachable(process=shell("ls /dev/many* | wc -l"), linux=mapped(*devices))
+    assert runtime.output(here) == "1500\n"
 
 
 @pytest.mark.shows("linux.devices.default")
@@ -173,6 +218,107 @@ def test_default_devices_work(runtime: Runtime, bundle: MakeBundle) -> None:
         "echo x >/dev/null && echo null; echo x 2>/dev/null >/dev/full || echo full"
     )
     assert runtime.output(bundle(process=shell(script))).split() == ["4", "4", "4", "null", "full"]
+
+
+BARE = [mount for mount in DEFAULT_CONFIG["mounts"] if not mount["destination"].startswith("/dev")]
+
+
+@pytest.mark.shows("linux.devices.default")
+def test_a_default_device_that_a_mount_covers_is_left(runtime: Runtime, bundle: MakeBundle) -> None:
+    covered = {"/dev/random": "/dev/urandom", "/dev/tty": "/dev/null", "/dev/full": "/etc/passwd"}
+    more = mounts(*(bind(source, path) for path, source in covered.items()))
+    pid = runtime.pid(runtime.launch(bundle(process=SLEEP, mounts=more)))
+    for path, source in covered.items():
+        there, lent = os.lstat(f"/proc/{pid}/root{path}"), os.stat(source)
+        assert (there.st_ino, there.st_rdev) == (lent.st_ino, lent.st_rdev)
+
+
+@pytest.mark.shows("linux.devices.default", "linux.devices.links")
+@pytest.mark.parametrize("kind", ["bind", "tmpfs"])
+@pytest.mark.peers_differ(runc="wants to remove ptmx", crun="wants to remove a directory")
+def test_a_link_that_a_mount_covers_is_left(runtime: Runtime, bundle: MakeBundle, kind: str) -> None:
+    paths = ["/dev/ptmx", "/dev/fd", "/dev/stdin"]
+    covering = [bind("/dev/null", path) if kind == "bind" else tmpfs(path) for path in paths]
+    pid = runtime.pid(runtime.launch(bundle(process=SLEEP, mounts=mounts(*covering))))
+    for path in paths:
+        there = os.lstat(f"/proc/{pid}/root{path}")
+        assert stat.S_IFMT(there.st_mode) == (stat.S_IFCHR if kind == "bind" else stat.S_IFDIR)
+
+
+@pytest.mark.shows("linux.devices.default", "linux.devices.links")
+@pytest.mark.parametrize("kind", ["file", "empty directory", "directory", "symlink", "fifo"])
+@pytest.mark.parametrize("with_users", [False, True])
+@pytest.mark.peers_differ(runc="refuses some of them", crun="refuses a directory at ptmx")
+def test_what_an_image_ships_in_their_place_is_no_error(
+    runtime: Runtime, reachable: MakeBundle, kind: str, with_users: bool
+) -> None:
+    here = reachable(process=SLEEP, mounts=BARE, linux=mapped() if with_users else {})
+    dev = here / "rootfs/dev"
+    before = {}
+    for name in ("random", "tty", "ptmx", "fd", "stdout"):
+        {
+            "file": (dev / name).touch,
+            "empty directory": (dev / name).mkdir,
+            "directory": lambda name=name: (dev / name / "more").mkdir(parents=True),
+            "symlink": lambda name=name: (dev / name).symlink_to("nowhere"),
+            "fifo": lambda name=name: os.mkfifo(dev / name),
+        }[kind]()
+        before[name] = (dev / name).lstat().st_ino
+    if with_users:
+        for path in [dev, *dev.rglob("*")]:
+            os.chown(path, 100000, 100000, follow_symlinks=False)
+    runtime.launch(here)
+    after = {name: (dev / name).lstat() for name in before}
+    if kind != "directory":
+        del before["ptmx"]
+        assert stat.S_ISLNK(after["ptmx"].st_mode)
+    assert {name: after[name].st_ino for name in before} == before
+
+
+def read_only(*options: str) -> list[dict[str, Any]]:
+    """The default mounts with a read-only /dev."""
+    dev = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755", *options]}
+    return [dev if mount["destination"] == "/dev" else mount for mount in DEFAULT_CONFIG["mounts"]]
+
+
+@pytest.mark.shows("linux.devices.default", "mounts.options")
+@pytest.mark.parametrize("options", [["ro"], ["ro", "tmpcopyup"], ["rro"]], ids=" ".join)
+@pytest.mark.parametrize("with_users", [False, True])
+@pytest.mark.peers_differ(crun="knows fewer options", runc="knows fewer options")
+def test_a_read_only_dev_is_filled_first(
+    runtime: Runtime, reachable: MakeBundle, options: list[str], with_users: bool
+) -> None:
+    device = NULL | {"path": "/dev/deep/mine"}
+    linux = mapped(device) if with_users else {"devices": [device]}
+    script = "ls /dev /dev/deep; touch /dev/new 2>/dev/null || echo refused; grep -c ' /dev ro' /proc/self/mountinfo"
+    here = reachable(process=shell(script), mounts=read_only(*options), linux=linux)
+    said = runtime.output(here).split()
+    assert {"null", "tty", "ptmx", "fd", "pts", "shm", "mine"} <= set(said)
+    assert said[-2:] == ["refused", "1"]
+
+
+@pytest.mark.shows("linux.devices.default", "mounts.options")
+@pytest.mark.peers_differ(crun="makes devices later", runc="makes devices later")
+def test_a_remount_of_dev_to_read_only_waits_too(runtime: Runtime, bundle: MakeBundle) -> None:
+    again = {"destination": "/dev", "type": "none", "source": "none", "options": ["remount", "bind", "ro"]}
+    script = "echo x >/dev/null; touch /dev/new 2>/dev/null || echo refused"
+    assert runtime.output(bundle(process=shell(script), mounts=mounts(again))) == "refused\n"
+
+
+@pytest.mark.shows("linux.devices", "mounts.options")
+@pytest.mark.peers_differ(crun="has it only for /dev", runc="has it only for /dev")
+def test_any_read_only_tmpfs_is_filled_first(runtime: Runtime, bundle: MakeBundle) -> None:
+    """With a device, with what a later mount is mounted on, with the working directory."""
+    script = (
+        "pwd; ls /tmp /tmp/deep; for d in /tmp /tmp/deep; do touch $d/new 2>/dev/null || echo refused; done"
+    )
+    here = bundle(
+        process=shell(script) | {"cwd": "/tmp/work"},
+        mounts=mounts(tmpfs("/tmp", "ro"), tmpfs("/tmp/deep/mounted"), tmpfs("/dev/shm", "ro")),
+        linux={"devices": [NULL | {"path": "/tmp/mine"}]},
+    )
+    listed = ["/tmp:", "deep", "mine", "work", "/tmp/deep:", "mounted"]
+    assert runtime.output(here).split() == ["/tmp/work", *listed, "refused", "refused"]
 
 
 @pytest.mark.shows("linux.devices.links")

@@ -26,6 +26,7 @@ INIT_SOURCES = [
     "namespaces.c",
     "births.c",
     "root.c",
+    "devices.c",
     "change_of_root.c",
     "targets.c",
     "undo.c",

@@ -15,6 +15,7 @@ SOURCES = [
     "signals.c",
     "caller.c",
     "trees.c",
+    "nodes.c",
     "netlink.c",
     "visit.c",
 ]
@@ -45,6 +46,13 @@ int tree_bind(const char *source, const char *target);
 int tree_set_attributes(int tree, uint64_t set, uint64_t clear, int recursive);
 int tree_idmap(int tree, int recursive, int user_namespace);
 int user_namespace_with(const char *uid_map, const char *gid_map);
+
+struct node {
+    uint32_t mode, major, minor;
+    uint32_t uid, gid;
+    int tree;
+};
+int nodes_make(struct node *nodes, size_t count);
 
 int netlink_open(int network_namespace);
 
@@ -83,6 +91,7 @@ PREAMBLE = """
 #include "hook.h"
 #include "caller.h"
 #include "netlink.h"
+#include "nodes.h"
 #include "plan.h"
 #include "seal.h"
 #include "spawn.h"

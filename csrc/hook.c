@@ -89,21 +89,25 @@ static bool has_ended(pid_t pid)
 /* Wait for the end of the process, at most until the time is up; then end its whole group. */
 static void limit_time(pid_t pid, uint32_t timeout, struct hook_result *result)
 {
-	/* A filter that we are under may refuse it: then we look again and again. */
+	/* A filter that we are under may refuse a pidfd: then we look again and again. */
 	struct pollfd process = { .fd = sys_pidfd_open(pid, 0), .events = POLLIN };
+	bool ended, blind = process.fd < 0;
 	struct timespec end;
 	int left;
 
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += timeout;
-	while (!has_ended(pid) && !result->timed_out) {
+	do {
 		left = milliseconds_left(&end);
-		result->timed_out = left == 0;
-		poll(&process, 1, process.fd < 0 && left > LOOK_AGAIN_MS ? LOOK_AGAIN_MS : left);
-	}
-	if (process.fd >= 0)
+		ended = poll(&process, 1, blind && left > LOOK_AGAIN_MS ? LOOK_AGAIN_MS : left) > 0;
+		ended = ended || (blind && has_ended(pid));
+	} while (!ended && left > 0);
+	if (!blind)
 		close(process.fd);
-	if (result->timed_out && kill(-pid, SIGKILL) != 0)
+	if (ended)
+		return;
+	result->timed_out = 1;
+	if (kill(-pid, SIGKILL) != 0)
 		kill(pid, SIGKILL);
 }
 

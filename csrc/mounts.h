@@ -59,6 +59,9 @@ int make_by_mount(struct init *init, const struct step *step, const char *mode);
 /* Options of overlay's that are longer than mount(2) takes. */
 int set_by_layers(struct init *init, int fs, const struct list *options);
 
+/* binds.c: a descriptor that the host side has for this step, -1 if it sends none. */
+int fetch(struct init *init, const struct step *step);
+
 /* binds.c: map the ids of a detached mount by the user namespace that the host side has for this step. */
 int idmap(struct init *init, const struct step *step, int tree, unsigned int recursive);
 

@@ -3,7 +3,6 @@
  * A path is resolved by openat2(2) as the container itself would resolve it, so that a symlink can't lead out
  * (CVE-2019-18837, CVE-2021-30465), and what was opened is what is used. */
 #include "init.h"
-#include "mounts.h"
 #include "syscalls.h"
 #include "undo.h"
 
@@ -14,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 enum { MAX_SYMLINKS = 40 };
 
@@ -230,88 +228,4 @@ int open_parent(struct init *init, const char *path, const char **name)
 	memcpy(parent, path, (size_t)(*name - path));
 	parent[*name - path] = '\0';
 	return open_or_make(init, parent[0] ? parent : "/", 0755, true);
-}
-
-static bool is_device(const struct stat *st, mode_t mode, dev_t device)
-{
-	if ((st->st_mode & S_IFMT) != (mode & S_IFMT))
-		return false;
-	return S_ISFIFO(mode) || st->st_rdev == device;
-}
-
-/* mknod(2) is refused in a user namespace: bind the host's device, after a look at what it is. */
-static int bind_device(struct init *init, const char *path, mode_t mode, dev_t device)
-{
-	struct stat st;
-	int result, target, tree = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-
-	if (tree < 0 || fstat(tree, &st) != 0)
-		return step_failed(init, "open_tree", path);
-	if (!is_device(&st, mode, device)) {
-		errno = ENODEV;
-		return step_failed(init, "mknodat", path);
-	}
-	target = open_or_make(init, path, 0755, false);
-	if (target < 0)
-		return step_failed(init, "openat2", path);
-	result = attach_mount(init, tree, target, 0, path);
-	close(target);
-	close(tree);
-	return result;
-}
-
-int step_make_device(struct init *init, const struct step *step)
-{
-	const char *name, *path = step->args[0].s;
-	mode_t mode = step->args[1].u;
-	dev_t device = makedev(step->args[2].u, step->args[3].u);
-	struct stat st;
-	int parent = open_parent(init, path, &name);
-	int error;
-
-	if (parent < 0)
-		return step_failed(init, "openat2", path);
-	error = mknodat(parent, name, mode, device) == 0 ? 0 : errno;
-	if (error == EEXIST && fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_device(&st, mode, device)) {
-		close(parent);
-		return 0;
-	}
-	if (error == 0 && fchownat(parent, name, step->args[4].u, step->args[5].u, AT_SYMLINK_NOFOLLOW) != 0)
-		error = errno;
-	close(parent);
-	if (error == EPERM && !S_ISFIFO(mode))
-		return bind_device(init, path, mode, device);
-	errno = error;
-	return error == 0 ? 0 : step_failed(init, "mknodat", path);
-}
-
-enum { SYMLINK_REPLACE = 1, SYMLINK_IF_TARGET_EXISTS = 2 };
-
-int step_make_symlink(struct init *init, const struct step *step)
-{
-	const char *name, *text = step->args[0].s, *path = step->args[1].s;
-	int parent, result, error;
-
-	if (step->args[2].u & SYMLINK_IF_TARGET_EXISTS) {
-		int target = open_in_root(init, text, O_PATH | O_NOFOLLOW, 0);
-
-		if (target < 0)
-			return 0;
-		close(target);
-	}
-	parent = open_parent(init, path, &name);
-	if (parent < 0)
-		return step_failed(init, "openat2", path);
-	result = symlinkat(text, parent, name);
-	if (result != 0 && errno == EEXIST) {
-		result = 0;
-		if (step->args[2].u & SYMLINK_REPLACE) {
-			unlinkat(parent, name, 0);
-			result = symlinkat(text, parent, name);
-		}
-	}
-	error = errno;
-	close(parent);
-	errno = error;
-	return result == 0 ? 0 : step_failed(init, "symlinkat", path);
 }

@@ -60,7 +60,8 @@ int step_set_capabilities(struct init *init, const struct step *step)
 	return 0;
 }
 
-/* What is not dumpable can be traced, and its namespaces entered, only by who has CAP_SYS_PTRACE where it was executed: ptrace(2). */
+/* A process that isn't dumpable can be traced, or its namespaces entered, only with CAP_SYS_PTRACE in the user namespace in which it
+ * was executed: ptrace(2). */
 int step_set_dumpable(struct init *init, const struct step *step)
 {
 	if (prctl(PR_SET_DUMPABLE, step->args[0].u) != 0)

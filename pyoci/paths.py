@@ -29,6 +29,11 @@ def absolute(path: str) -> str:
     return "/" + "/".join(parts)
 
 
+def normalise(path: str) -> str:
+    """A path in the container, absolute, without "." and empty parts. ".." stays: only the kernel knows the symlinks."""
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
 def is_directory(path: str) -> bool:
     """Whether there is a directory of that name."""
     try:

@@ -65,6 +65,20 @@ def user_namespace(uid_map: str, gid_map: str) -> int:
     return _descriptor(_lib.user_namespace_with(uid_map.encode(), gid_map.encode()), "")
 
 
+def make_nodes(nodes: "list[tuple[int, int, int, int, int]]") -> "list[int]":
+    """Make devices that no path leads to.
+
+    Arguments:
+        nodes: the mode, major, minor, uid and gid of each, the ids as we see them.
+
+    Returns a descriptor of a detached mount of each. Raises OSError.
+    """
+    made = _ffi.new("struct node[]", [(*node, -1) for node in nodes])
+    if _lib.nodes_make(made, len(nodes)) != 0:
+        raise OSError(_ffi.errno, posix.strerror(_ffi.errno))
+    return [node.tree for node in made]
+
+
 def netlink(network_namespace: int) -> int:
     """A descriptor of a routing socket (rtnetlink(7)) of a network namespace, of which one is given. Raises OSError."""
     return _descriptor(_lib.netlink_open(network_namespace), "")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyoci.cgroups.resctrl import Resctrl
     from pyoci.cgroups.tree import Cgroups
     from pyoci.container.net_devices import NetDevices
+    from pyoci.container.nodes import Nodes
     from pyoci.container.trees import Trees
     from pyoci.plan.compile import Compilation
     from pyoci.plan.plan import Plan, Slot
@@ -99,6 +100,7 @@ class Birth:
         self.devices_applied = False
         self.resctrl: "Resctrl | None" = None
         self.trees: "Trees | None" = None
+        self.nodes: "Nodes | None" = None
         self.net_devices: "NetDevices | None" = None
 
     def run(self) -> None:
@@ -285,15 +287,23 @@ class Birth:
             self._run_hooks("createRuntime", "creating")
 
     def _fetch(self, number: int) -> None:
-        if self.trees is None:
-            from pyoci.container.trees import Trees
+        if self.plan.fetches[number].device:
+            if self.nodes is None:
+                from pyoci.container.nodes import Nodes
 
-            self.trees = Trees(self.init.pid, self.request.warn)
-        descriptor = self.trees.make(self.plan.steps[number], self.plan.fetches[number])
+                self.nodes = Nodes(self.init.pid, self.plan)
+            descriptor = self.nodes.take(number)
+        else:
+            if self.trees is None:
+                from pyoci.container.trees import Trees
+
+                self.trees = Trees(self.init.pid, self.request.warn)
+            descriptor = self.trees.make(self.plan.steps[number], self.plan.fetches[number])
         try:
             conversation.go_ahead(self.init.conversation, descriptor)
         finally:
-            posix.close(descriptor)
+            if descriptor is not None:
+                posix.close(descriptor)
 
     def _run_hooks(self, kind: str, status: str) -> None:
         hooks = (self.context.config.get("hooks") or {}).get(kind) or ()
@@ -373,7 +383,7 @@ class Birth:
 
     def close(self) -> None:
         """Close what only the birth needed."""
-        for made in (self.trees, self.net_devices, self.init, self.groups):
+        for made in (self.trees, self.nodes, self.net_devices, self.init, self.groups):
             if made is not None:
                 made.close()
 

@@ -80,7 +80,7 @@ MEANINGS = {
     ("open", errno.ENOENT): '"{subject}" does not exist',
     ("open", errno.ENOTDIR): '"{subject}" is not a directory',
     ("mknodat", errno.EEXIST): '"{subject}" exists and is something else',
-    ("mknodat", errno.ENODEV): 'the host\'s "{subject}" is another device',
+    ("mknodat", errno.ENODEV): 'the host has no such device at "{subject}", nor in /dev/char or /dev/block',
     ("chdir", errno.EXDEV): 'the working directory "{subject}" is outside of the container',
     (
         "sched_setattr",

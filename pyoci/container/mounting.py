@@ -10,7 +10,7 @@ from pyoci.container.status import CREATED, RUNNING, status, while_alive
 from pyoci.container.trees import Trees
 from pyoci.errors import NO_SUCH_PROCESS, ConfigError, Error, cause_of, not_running
 from pyoci.jsontext import parse
-from pyoci.paths import absolute
+from pyoci.paths import absolute, normalise
 from pyoci.plan import mounts
 from pyoci.plan.compile import Compilation
 from pyoci.plan.namespaces import NAMESPACES
@@ -73,7 +73,7 @@ def add(entry: "Entry", entries: "Entries", warn: "Callable[[str], None]") -> No
     with while_alive(entry, VERB):
         plan, target = _entry_plan(entry)
         plan.add("note-changes", "")
-        mounts.compile_mounts(context, plan)
+        plan.steps += mounts.compile_mounts(context, plan)
         _execute(entry, plan, target, warn)
 
 
@@ -83,7 +83,7 @@ def remove(entry: "Entry", entries: "Entries", warn: "Callable[[str], None]") ->
     with while_alive(entry, VERB):
         plan, target = _entry_plan(entry)
         for i, each in reversed(list(enumerate(entries))):
-            plan.add("unmount", f"/mounts/{i}/destination", mounts.normalise(each["destination"]))
+            plan.add("unmount", f"/mounts/{i}/destination", normalise(each["destination"]))
         _execute(entry, plan, target, warn)
 
 

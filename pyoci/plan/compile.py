@@ -121,12 +121,13 @@ def compile_plan(context: Compilation) -> Plan:
     namespaces.compile_names(context, plan)
 
     mounts.compile_root(context, plan)
-    mounts.compile_mounts(context, plan)
+    read_only = mounts.compile_mounts(context, plan)
     namespaces.compile_late_cgroup(context, plan)
     devices.compile_devices(context, plan)
     devices.compile_console(context, plan)
     _compile_create_hooks(context, plan)
     process.compile_working_directory(context, plan)
+    plan.steps += read_only
     mounts.compile_hidden(context, plan)
     mounts.compile_change_of_root(context, plan)
     mounts.compile_root_attributes(context, plan)

@@ -1,7 +1,9 @@
 """Devices and /dev's symlinks -> steps (config-linux.md, "Devices", "Default Devices";
 runtime-linux.md, "Dev symbolic links")."""
 
+from pyoci.paths import normalise
 from pyoci.plan import mounts
+from pyoci.plan.plan import Fetch
 from pyoci.spec.rules import FILE_TYPES
 
 TYPE_CHECKING = False
@@ -26,8 +28,10 @@ DEV_SYMLINKS = (
     ("/proc/self/fd/2", "/dev/stderr"),
 )
 
-# csrc/root.c
+# csrc/devices.c
+LEAVE, FROM_HOST = 1, 2
 REPLACE, IF_TARGET_EXISTS = 1, 2
+FILE_TYPE = 0o170000  # the bits of a mode that say it
 
 
 def compile_devices(context: "Compilation", plan: "Plan") -> None:
@@ -39,15 +43,35 @@ def compile_devices(context: "Compilation", plan: "Plan") -> None:
         mode = FILE_TYPES[device["type"]] | (device.get("fileMode", 0o666) & 0o7777)
         numbers = (device.get("major") or 0, device.get("minor") or 0)
         owner = (device.get("uid") or 0, device.get("gid") or 0)
-        plan.add("make-device", f"/linux/devices/{i}", device["path"], mode, *numbers, *owner)
-    given = {mounts.normalise(device["path"]) for device in listed}
+        _add(context, plan, f"/linux/devices/{i}", normalise(device["path"]), (mode, *numbers, *owner), 0)
+    given = {normalise(device["path"]) for device in listed}
     for path, major, minor in DEFAULT_DEVICES:
         if path not in given:
-            plan.add("make-device", "", path, FILE_TYPES["c"] | 0o666, major, minor, 0, 0)
+            _add(context, plan, "", path, (FILE_TYPES["c"] | 0o666, major, minor, 0, 0), LEAVE)
     for text, path in DEV_SYMLINKS:
         plan.add("make-symlink", "", text, path, IF_TARGET_EXISTS)
     if not mounts.covers(context, "/dev/pts"):
         plan.add("make-symlink", "", "pts/ptmx", "/dev/ptmx", REPLACE)
+
+
+def _add(
+    context: "Compilation",
+    plan: "Plan",
+    origin: str,
+    path: str,
+    device: "tuple[int, int, int, int, int]",
+    flags: int,
+) -> None:
+    """A make-device step; mode, major, minor, uid and gid are the device."""
+    # mknod(2) of a device takes CAP_MKNOD in the first user namespace, which a user without privileges hasn't got either.
+    if (
+        "user" in context.namespaces
+        and not context.host.rootless
+        and device[0] & FILE_TYPE != FILE_TYPES["p"]
+    ):
+        flags |= FROM_HOST
+        plan.fetches[len(plan.steps)] = Fetch(None, device=device)
+    plan.add("make-device", origin, path, *device, flags)
 
 
 def compile_console(context: "Compilation", plan: "Plan", *, device: bool = True) -> None:

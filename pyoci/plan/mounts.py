@@ -1,6 +1,7 @@
 """mounts, root, maskedPaths and readonlyPaths -> steps (config.md, "Mounts" and "Root")."""
 
 from pyoci.errors import ConfigError, Problem
+from pyoci.paths import normalise
 from pyoci.plan import cgroup_mounts, namespaces
 from pyoci.plan.mount_options import (
     ATIME,
@@ -24,7 +25,7 @@ from pyoci.plan.mount_options import (
     SLAVE,
     split,
 )
-from pyoci.plan.plan import Fetch
+from pyoci.plan.plan import Fetch, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,6 +116,15 @@ class Mount:
         elif kind == "place":
             self.place |= values[0]
 
+    def readonly_step(self) -> Step:
+        """The step that makes it read-only, which its own step then doesn't."""
+        step = Step(
+            "remount", self.origin, (self.destination, self.set & RDONLY, 0, self.set_all & RDONLY, 0, [])
+        )
+        self.set &= ~RDONLY
+        self.set_all &= ~RDONLY
+        return step
+
     def attributes(self) -> int:
         """What a new filesystem is mounted with: all of them say something of the one mount."""
         return combine(self.set_all, self.clear_all, self.set, self.clear)[0]
@@ -129,11 +139,6 @@ def combine(set_bits: int, clear_bits: int, more_set: int, more_clear: int) -> "
     set_bits = (set_bits & ~more_clear) | more_set
     clear_bits = (clear_bits | more_clear) & ~(more_set & ~ATIME)
     return set_bits, clear_bits
-
-
-def normalise(path: str) -> str:
-    """A path in the container, absolute, without "." and empty parts. ".." stays: only the kernel knows the symlinks."""
-    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
 def compile_root(context: "Compilation", plan: "Plan") -> None:
@@ -157,8 +162,12 @@ def compile_change_of_root(context: "Compilation", plan: "Plan") -> None:
 
 def compile_mounts(
     context: "Compilation", plan: "Plan", wanted: "Callable[[dict[str, Any]], bool] | None" = None
-) -> None:
-    """Every entry of `mounts`, in the listed order; with `wanted` only those that it takes."""
+) -> "list[Step]":
+    """Every entry of `mounts`, in the listed order; with `wanted` only those that it takes.
+
+    Returns the steps that make those read-only that have to be filled before.
+    """
+    last: "list[Step]" = []
     for i, entry in enumerate(context.config.get("mounts") or ()):
         if wanted and not wanted(entry):
             continue
@@ -170,6 +179,8 @@ def compile_mounts(
         if shows_cgroups or mount.copy_up:
             # What is copied is memory that counts.
             namespaces.compile_late_cgroup(context, plan)
+        if (mount.set | mount.set_all) & RDONLY and _is_filled(context, mount, i):
+            last.append(mount.readonly_step())
         if shows_cgroups:
             cgroup_mounts.compile_cgroup(context, plan, mount)
         elif mount.remount:
@@ -180,6 +191,39 @@ def compile_mounts(
             _compile_filesystem(context, plan, mount)
         for propagation in mount.propagations[1:]:
             plan.add("propagate", mount.origin, mount.destination, propagation)
+    return last
+
+
+def _is_filled(context: "Compilation", mount: Mount, number: int) -> bool:
+    """Whether it is a tmpfs in which we make something once it is there: devices, what a later one is mounted on, the working
+    directory. Not what exists without us, a disk or a bind: nothing is written in there behind a "ro"."""
+    entries = context.config.get("mounts") or ()
+    places = [normalise(entry["destination"]) for entry in entries]
+    here = [i for i, place in enumerate(places) if place == mount.destination and not _is_remount(entries[i])]
+    made = [entry["path"] for entry in context.linux.get("devices") or ()] + places[number + 1 :]
+    if context.process:
+        made.append(context.process["cwd"])
+    if not covers(context, "/dev"):
+        made.append("/dev/null")
+    inside = mount.destination.rstrip("/") + "/"
+    return (
+        bool(here)
+        and here[-1] <= number
+        and entries[here[-1]].get("type") == "tmpfs"
+        and not _is_bind(entries[here[-1]])
+        and any(
+            f"{normalise(path)}/".startswith(inside) and normalise(path) != mount.destination for path in made
+        )
+    )
+
+
+def _is_remount(entry: "dict[str, Any]") -> bool:
+    return "remount" in (entry.get("options") or ())
+
+
+def _is_bind(entry: "dict[str, Any]") -> bool:
+    options = entry.get("options") or ()
+    return ("bind" in options or "rbind" in options) and "remount" not in options
 
 
 def _check_proc(mount: Mount) -> None:
@@ -349,7 +393,6 @@ def compile_root_attributes(context: "Compilation", plan: "Plan") -> None:
 def covers(context: "Compilation", path: str) -> bool:
     """Whether a bind mount of the host's lies on this very path (a bound /dev brings its own devices)."""
     return any(
-        normalise(entry["destination"]) == path and ("bind" in options or "rbind" in options)
+        normalise(entry["destination"]) == path and _is_bind(entry)
         for entry in context.config.get("mounts") or ()
-        for options in [entry.get("options") or ()]
     )

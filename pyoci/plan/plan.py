@@ -55,7 +55,8 @@ class Fetch:
     """A descriptor that the host side makes when a step asks for it.
 
     Attributes:
-        source: the path whose tree it is; None for the user namespace that maps the ids.
+        source: the path whose tree it is; None for the user namespace that maps the ids, and for a device.
+        device: the mode, major, minor, uid and gid, as the container has them, of the device that it is.
         recursive: with what is mounted below.
         follow: through a symlink at the path's end.
         peer: what is mounted in the tree later shows on the host, if the source is shared there.
@@ -66,6 +67,7 @@ class Fetch:
     """
 
     __slots__ = (
+        "device",
         "follow",
         "idmap_recursive",
         "maps",
@@ -87,8 +89,10 @@ class Fetch:
         maps: "tuple[str, str] | None" = None,
         idmap_recursive: bool = False,
         sets_attributes: bool = False,
+        device: "tuple[int, int, int, int, int] | None" = None,
     ) -> None:
         self.source = source
+        self.device = device
         self.recursive = recursive
         self.follow = follow
         self.peer = peer

@@ -111,7 +111,7 @@ def _bind(
     )
 
 
-def _device(path: str, mode: int, major: int, minor: int, uid: int, gid: int) -> str:
+def _device(path: str, mode: int, major: int, minor: int, uid: int, gid: int, flags: int) -> str:
     kind = {0o020000: "c", 0o060000: "b", 0o010000: "p"}[mode & 0o170000]
     return f"{path} {kind} {major}:{minor} mode {mode & 0o7777:o} owner {uid}:{gid}"
 

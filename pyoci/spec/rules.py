@@ -5,6 +5,8 @@ whole and as its `process` and `linux` objects. A null counts as absent. Most fo
 the container from changing the host; where the specification is silent, runc's checks are the model.
 """
 
+from pyoci.paths import normalise
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -244,7 +246,7 @@ def _devices(config: "Object", process: "Object", linux: "Object") -> "Findings"
     for i, device in enumerate(linux.get("devices") or ()):
         kind = device["type"]
         what = ("p",) if kind == "p" else ("c" if kind == "u" else kind, device["major"], device["minor"])
-        if seen.setdefault(device["path"], what) != what:
+        if seen.setdefault(normalise(device["path"]), what) != what:
             yield f"/linux/devices/{i}/path", "must be a path of its own (an earlier device has it)"
         # podman passes on what stat(2) says of the host's device.
         bits = (device.get("fileMode") or 0) & 0o170000

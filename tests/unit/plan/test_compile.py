@@ -462,7 +462,7 @@ def test_a_bind_of_the_hosts_dev_keeps_its_devices() -> None:
 def test_the_default_devices_are_made_but_not_twice() -> None:
     plan = compiled(config(linux={"devices": [{"type": "c", "path": "/dev//null", "major": 1, "minor": 3}]}))
     paths = [path for path, *_ in arguments(plan, "make-device")]
-    assert paths == ["/dev//null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"]
+    assert paths == ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"]
     assert ("pts/ptmx", "/dev/ptmx") in [values[:2] for values in arguments(plan, "make-symlink")]
 
 
