@@ -8,6 +8,7 @@ from pyoci.container.create import SIGKILL, Birth
 from pyoci.container.init import Init, open_tasks
 from pyoci.container.request import prepare_new
 from pyoci.errors import Error
+from pyoci.paths import normalise
 from pyoci.plan import devices, mounts
 from pyoci.plan.namespaces import NAMESPACES
 from pyoci.plan.plan import Plan
@@ -88,8 +89,9 @@ class Rebirth(Birth):
         """What lies in the host's tree, and criu doesn't make, since it isn't the container's mount namespace."""
         plan = Plan()
         mounts.compile_root(self.context, plan)
-        mounts.compile_mounts(self.context, plan, lambda entry: not _shows_namespace(entry))
+        read_only = mounts.compile_mounts(self.context, plan, lambda entry: not _shows_namespace(entry))
         devices.compile_devices(self.context, plan)
+        plan.steps += read_only
         self._execute(plan, {})
 
     def _mount_in_namespaces(self) -> None:
@@ -105,7 +107,7 @@ class Rebirth(Birth):
         plan.add("enter-namespaces", "", target, sum(NAMESPACES[kind][0] for kind in kinds))
         plan.add("enter-root", "", root)
         plan.add("hold-root", "")
-        mounts.compile_mounts(self.context, plan, _shows_namespace)
+        plan.steps += mounts.compile_mounts(self.context, plan, _shows_namespace)
         mounts.compile_root_attributes(self.context, plan)
         try:
             self._execute(plan, {"root": held[0], "container": held[2]}, held[1])
@@ -191,7 +193,7 @@ class Rebirth(Birth):
 def _shows_namespace(entry: "dict[str, Any]") -> bool:
     """Whether a mount shows what the namespaces of its maker have, or lies below /proc."""
     shows = entry.get("type") in OF_NAMESPACES and not {"bind", "rbind"} & set(entry.get("options") or ())
-    return shows or mounts.normalise(entry["destination"]).startswith("/proc/")
+    return shows or normalise(entry["destination"]).startswith("/proc/")
 
 
 def _above(fd: int) -> int:
