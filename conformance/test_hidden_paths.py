@@ -93,7 +93,7 @@ def test_a_path_that_is_not_there_is_no_error(runtime: Runtime, bundle: MakeBund
 
 @pytest.mark.refuses("linux.maskedPaths", "linux.readonlyPaths")
 @pytest.mark.parametrize("name", ["maskedPaths", "readonlyPaths"])
-@pytest.mark.parametrize("value", [["relative"], [""], "/a", [5]])
+@pytest.mark.parametrize("value", [["relative"], "/a", [5]])
 @pytest.mark.peers_differ(crun="takes some of them", runc="takes some of them")
 def test_anything_but_a_list_of_absolute_paths_is_an_error(
     runtime: Runtime, bundle: MakeBundle, name: str, value: Any

@@ -129,7 +129,7 @@ def test_a_parameter_may_be_about_a_device_that_a_hook_brings(
     assert runtime.output(here) == f"{value}\n"
 
 
-@pytest.mark.shows("hooks.prestart", "linux.resources.devices")
+@pytest.mark.shows("hooks.prestart")
 def test_what_a_hook_allows_of_devices_stays_allowed(
     runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:

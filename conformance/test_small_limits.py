@@ -91,9 +91,20 @@ def test_small_limits_leave_room_for_a_listener(runtime: Runtime, bundle: MakeBu
 @pytest.mark.peers_differ(crun="fails with them", runc="fails with them")
 def test_small_limits_are_no_matter_for_hooks(runtime: Runtime, bundle: MakeBundle) -> None:
     entry = {"path": "/bin/sh", "args": ["sh", "-c", "(true) && exec 3</dev/null 4</dev/null"]}
-    kinds = ("createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    kinds = ("createRuntime", "createContainer", "poststart", "poststop")
     here = bundle(process={"args": ECHO, "rlimits": limits()}, hooks={kind: [entry] for kind in kinds})
     assert said(runtime, here) == "it works\n"
+
+
+@pytest.mark.shows("process.rlimits", "hooks.startContainer")
+def test_a_startcontainer_hook_has_the_programs_limits(runtime: Runtime, bundle: MakeBundle) -> None:
+    entry = {"path": "/bin/sh", "args": ["sh", "-c", "ulimit -n >/limit"]}
+    small = [{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 64}]
+    here = bundle(
+        process={"args": ECHO, "rlimits": small}, hooks={"startContainer": [entry]}, root={"readonly": False}
+    )
+    assert said(runtime, here) == "it works\n"
+    assert (here / "rootfs/limit").read_text() == "64\n"
 
 
 @pytest.mark.shows("process.rlimits")

@@ -6,7 +6,7 @@ Imported only when the init asks for one.
 import posix
 
 from pyoci import shim
-from pyoci.errors import ConfigError, Problem
+from pyoci.errors import ConfigError, Problem, cause_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Nodes:
             return
         except OSError as error:
             step = self._plan.steps[some[0][0]]
-            message = f"devices can't be made: {(error.strerror or '').lower()} ({step.name})"
+            message = f"devices can't be made: {cause_of(error).lower()} ({step.name})"
             raise ConfigError([Problem(step.origin, message)]) from None
         self._made.update({number: tree for (number, _), tree in zip(some, trees, strict=True)})
 

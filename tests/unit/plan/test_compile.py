@@ -449,7 +449,7 @@ def test_a_container_without_a_cgroup_of_its_own_sees_its_callers_read_only(tabl
 )
 def test_a_mount_gets_one_label(options: list[str], expected: list[str]) -> None:
     entry = {"destination": "/x", "type": "tmpfs", "source": "tmpfs", "options": options}
-    facts = Host(EVERYTHING, layout.read(V2), [], selinux=True)
+    facts = Host(EVERYTHING, layout.read(V2), selinux=True)
     plan = compiled(config(mounts=[entry], linux={"mountLabel": "a:b:c:s0:c1,c2"}), facts)
     assert [values[6] for values in arguments(plan, "mount")] == [expected]
 
