@@ -1,12 +1,20 @@
-# The three commands: `make hello`, `make test` and `make test-vm`. They set up whatever is missing, as root on Debian or Ubuntu.
+# `make hello`, `make test` and `make test-vm` work in the checkout; `make install` and `make deb` take pyoci out of it. All set up
+# whatever is missing, as root on Debian or Ubuntu. What is built, and where it goes, is in meson.build.
 
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
+MESON = $(PYTHON) -m mesonbuild.mesonmain
 DEBIAN := gcc libc6-dev libffi-dev libseccomp-dev linux-libc-dev python3-dev python3-venv busybox-static
 DEBIAN_TEST := crun runc util-linux uidmap iproute2 man-db zsh fish
-BUILD_INPUTS := $(wildcard csrc/*.c csrc/*.h csrc/*.py csrc/*.def schemas/*.json pyoci/spec/generate.py pyoci/spec/schema.py)
+DEBIAN_INSTALL := gcc libc6-dev libseccomp-dev linux-libc-dev python3-dev python3-cffi python3-jsonschema meson
+BUILD_INPUTS := $(shell find csrc schemas -type f) meson.build meson_options.txt packaging/build packaging/launcher.py \
+	pyoci/spec/generate.py pyoci/spec/schema.py
 
-.PHONY: all man completions docs hello test test-vm bench lint types clean debian debian-test
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+PYTHONDIR ?= $(shell $(PYTHON) packaging/packages_directory.py $(PREFIX))
+
+.PHONY: all man completions docs hello install uninstall test test-vm bench lint types clean debian debian-test debian-install
 
 all: $(VENV)/bin/pyoci
 
@@ -16,15 +24,37 @@ debian:
 debian-test:
 	@.ci/install-debian $(DEBIAN) $(DEBIAN_TEST)
 
-$(VENV)/.installed: pyproject.toml | debian
-	@echo "setting up $(VENV): cffi, jeepney, jsonschema, pytest, hypothesis, ruff, mypy (from PyPI)"
+# Elsewhere whoever builds has the same from another distribution.
+debian-install:
+	@! command -v dpkg-query >/dev/null || .ci/install-debian $(DEBIAN_INSTALL)
+
+$(VENV)/.installed: pyproject.toml .ci/requirements.txt | debian
+	@echo "setting up $(VENV): cffi, jeepney, jsonschema, meson, pytest, hypothesis, ruff, mypy (from PyPI)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
 	@touch $@
 
+# The checkout is a place to install to like any other; its own Python is there already.
 $(VENV)/bin/pyoci: $(BUILD_INPUTS) $(VENV)/.installed
 	@echo "building pyoci"
-	@$(VENV)/bin/python csrc/build.py --launcher $@ 2>$(VENV)/build.log || { cat $(VENV)/build.log; exit 1; }
+	@rm -f pyoci/_*.cpython-*.so
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" packaging/build build/tree $(CURDIR)/$(VENV)/bin/python -Dwerror=true \
+		-Dpython.platlibdir=$(CURDIR) --bindir=$(CURDIR)/$(VENV)/bin
+	@$(VENV)/bin/python -m mesonbuild.mesonmain install -C build/tree --no-rebuild --only-changed --quiet --tags built
+	@touch $@
+
+# An interpreter's path, the prefix and the place of the package are written into the command.
+build/install: debian-install
+	@packaging/build $@ $(PYTHON) --prefix=$(PREFIX) --bindir=$(BINDIR) -Dpython.platlibdir=$(PYTHONDIR) -Dbytecode=true \
+		$(INSTALL_OPTIONS)
+.PHONY: build/install
+
+install: build/install
+	@DESTDIR=$(DESTDIR) $(MESON) install -C $< --no-rebuild --quiet
+	@echo "installed as $(DESTDIR)$(BINDIR)/pyoci; the package is in $(DESTDIR)$(PYTHONDIR)"
+
+uninstall: build/install
+	@DESTDIR=$(DESTDIR) $(PYTHON) packaging/uninstall.py $<
 
 man: $(VENV)/.installed
 	@$(VENV)/bin/python -m pyoci.cli.manual build/man
@@ -68,4 +98,4 @@ bench: debian-test all
 	@$(VENV)/bin/python bench/exec.py
 
 clean:
-	rm -rf $(VENV) build pyoci/pyoci-init pyoci/*.so pyoci/plan/steps.py pyoci/spec/_validator.py
+	rm -rf $(VENV) build dist pyoci/pyoci-init pyoci/*.so pyoci/plan/steps.py pyoci/spec/_validator.py

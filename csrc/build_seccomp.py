@@ -1,18 +1,9 @@
-"""Builds pyoci._seccomp: libseccomp for Python, apart from pyoci._shim: only who compiles a filter loads it.
+"""Declares `pyoci._seccomp`, libseccomp for Python, to cffi: `python build_seccomp.py OUTPUT.c` writes its C."""
 
-setuptools finds `ffibuilder` through cffi_modules. For work on the tree,
-`python csrc/build_seccomp.py [DIRECTORY]` builds it in place, or as DIRECTORY/_seccomp.*.so.
-"""
-
-import os
-import pathlib
-import shutil
 import sys
-import tempfile
+from pathlib import Path
 
 import cffi
-
-_HERE = pathlib.Path(__file__).resolve().parent
 
 ffibuilder = cffi.FFI()
 
@@ -46,27 +37,7 @@ int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);
 static int pyoci_seccomp_flags_supported(unsigned int flags);
 static const char *pyoci_seccomp_library(void);
 """)
-ffibuilder.set_source(
-    "pyoci._seccomp",
-    (_HERE / "seccomp.c").read_text(),
-    libraries=["seccomp", "dl"],
-    extra_compile_args=["-O2", "-Wall", "-Wextra", "-Werror"],
-)
-
-
-def build(directory: pathlib.Path) -> pathlib.Path:
-    """Build the extension as `directory`/_seccomp.*.so and nothing else; returns its path."""
-    with tempfile.TemporaryDirectory() as scratch:
-        os.chdir(scratch)  # elsewhere setuptools would read the project's own pyproject.toml
-        built = ffibuilder.compile(tmpdir=scratch)
-        target = directory / os.path.basename(built)
-        # Renamed into place: a process may be running the old one.
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.copy(built, partial)
-        partial.rename(target)
-        os.chdir("/")
-    return target
-
+ffibuilder.set_source("pyoci._seccomp", Path(__file__).with_name("seccomp.c").read_text())
 
 if __name__ == "__main__":
-    print(build(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else _HERE.parent / "pyoci").resolve()))
+    ffibuilder.emit_c_code(sys.argv[1])

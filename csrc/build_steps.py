@@ -1,15 +1,14 @@
-"""Writes pyoci/plan/steps.py from steps.def, the one table of steps."""
+"""Writes pyoci/plan/steps.py from the one table of steps: `python build_steps.py steps.def OUTPUT`."""
 
 import re
+import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
 ROW = re.compile(r'^STEP\((\w+), "([^"]+)", "([^"]*)", "([^"]+)"\)$', re.MULTILINE)
 
 
-def steps() -> list[tuple[str, str, str]]:
-    """Each step's name, argument letters and text, in the order of its number."""
-    table = (HERE / "steps.def").read_text()
+def steps(table: str) -> list[tuple[str, str, str]]:
+    """Each step's name, argument letters and text, in the order of its number, from the table's text."""
     rows = [(name, arguments, text) for _, name, arguments, text in ROW.findall(table)]
     if len(rows) != len(re.findall(r"^STEP\(", table, re.MULTILINE)):
         raise SystemExit("steps.def: a row is not of the form that build_steps.py reads")
@@ -18,13 +17,15 @@ def steps() -> list[tuple[str, str, str]]:
 
 def main() -> None:
     """Write the module."""
+    table, output = sys.argv[1:]
     lines = ['"""The steps of a plan. Made from csrc/steps.def by csrc/build_steps.py: do not edit."""', ""]
     lines += ["# name: (number, argument letters, what it does)", "STEPS = {"]
     lines += [
-        f"    {name!r}: ({n}, {arguments!r}, {text!r})," for n, (name, arguments, text) in enumerate(steps())
+        f"    {name!r}: ({n}, {arguments!r}, {text!r}),"
+        for n, (name, arguments, text) in enumerate(steps(Path(table).read_text()))
     ]
     lines += ["}", ""]
-    (HERE.parent / "pyoci/plan/steps.py").write_text("\n".join(lines))
+    Path(output).write_text("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The manual pages, made from the table of options: `python -m pyoci.cli.manual DIRECTORY` writes them (make man).
+"""The manual pages, made from the table of options: `python -m pyoci.cli.manual DIRECTORY` writes them (make man),
+`--list` in its place names them.
 
 roff(7) by the macros of man(7), which every man(1) has.
 """
@@ -121,7 +122,10 @@ def _text(text: str) -> str:
 
 
 def main() -> None:
-    """Write the pages into the directory that the command line names."""
+    """Write the pages into the directory that the command line names, or list their names."""
+    if sys.argv[1] == "--list":
+        print(*pages(), sep="\n")
+        return
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():

@@ -21,7 +21,7 @@ from pyoci.plan.seccomp_cache import Cache, cache_key
 try:
     from pyoci import _seccomp
 except ImportError:
-    pytest.skip("pyoci._seccomp isn't built: python csrc/build_seccomp.py", allow_module_level=True)
+    pytest.skip("pyoci._seccomp isn't built: make", allow_module_level=True)
 
 X86_64, X86, ARM, AARCH64 = 0xC000003E, 0x40000003, 0x40000028, 0xC00000B7
 X32_BIT = 0x40000000
