@@ -128,13 +128,6 @@ def _lacks(program: str) -> int:
     return 0 if find_program(program) else 1
 
 
-def console_script() -> None:
-    """The entry point that pip makes. Its Python has the site module and the caller's environment: start one without."""
-    from pyoci.paths import absolute
-
-    posix.execv(sys.executable, [sys.executable, "-I", "-S", absolute(__file__), *sys.argv[1:]])
-
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.cli.parser import Invocation

@@ -6,8 +6,11 @@ from pyoci import SPEC_VERSION, __version__
 
 
 def describe() -> str:
-    """Three lines: the name and version, the commit, the version of the specification."""
-    return f"pyoci version {__version__}\ncommit: {commit()}\nspec: {SPEC_VERSION}\n"
+    """A line each: the name and version, the commit, the version of the specification, those of the parts."""
+    from pyoci.parts import versions
+
+    parts = "".join(f"{part}: {version}\n" for part, version in versions().items())
+    return f"pyoci version {__version__}\ncommit: {commit()}\nspec: {SPEC_VERSION}\n{parts}"
 
 
 def commit() -> str:
