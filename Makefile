@@ -10,11 +10,15 @@ DEBIAN_INSTALL := gcc libc6-dev libseccomp-dev linux-libc-dev python3-dev python
 BUILD_INPUTS := $(shell find csrc schemas -type f) meson.build meson_options.txt packaging/build packaging/launcher.py \
 	pyoci/spec/generate.py pyoci/spec/schema.py
 
+DEBIAN_PACKAGE := $(DEBIAN_INSTALL) libpython3-dev debhelper dh-python lintian
+DEBIAN_RPM := rpm
+DEBIAN_ROOTS := mmdebstrap debian-archive-keyring
+
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 PYTHONDIR ?= $(shell $(PYTHON) packaging/packages_directory.py $(PREFIX))
 
-.PHONY: all man completions docs hello install uninstall test test-vm bench lint types clean debian debian-test debian-install
+.PHONY: all man completions docs hello install uninstall sdist wheel deb rpm test test-packages test-vm bench lint types clean debian debian-test debian-install
 
 all: $(VENV)/bin/pyoci
 
@@ -56,6 +60,22 @@ install: build/install
 uninstall: build/install
 	@DESTDIR=$(DESTDIR) $(PYTHON) packaging/uninstall.py $<
 
+# What people are given goes to dist/.
+sdist: $(VENV)/.installed
+	@packaging/wheel $(VENV)/bin/python --sdist
+
+wheel: $(VENV)/.installed
+	@packaging/wheel $(VENV)/bin/python
+
+deb:
+	@.ci/install-debian $(DEBIAN_PACKAGE)
+	@rm -f dist/*.deb
+	@packaging/deb
+
+rpm: sdist
+	@.ci/install-debian $(DEBIAN_INSTALL) $(DEBIAN_RPM)
+	@packaging/rpm
+
 man: $(VENV)/.installed
 	@$(VENV)/bin/python -m pyoci.cli.manual build/man
 	@echo "the manual pages are in build/man: man -l build/man/pyoci.1"
@@ -86,6 +106,11 @@ types: all
 
 test: debian-test all lint types
 	@$(VENV)/bin/python -m pytest
+
+# What people install, in systems that have nothing else.
+test-packages: debian-test all deb wheel
+	@.ci/install-debian $(DEBIAN_ROOTS)
+	@PYOCI_TEST_PACKAGES=1 $(VENV)/bin/python -m pytest tests/packaging
 
 # The same suites where systemd and cgroup v2 are: in a virtual machine, which needs no KVM.
 test-vm: debian-test all
