@@ -15,16 +15,25 @@ def steps(table: str) -> list[tuple[str, str, str]]:
     return rows
 
 
+def identity(rows: list[tuple[str, str, str]]) -> int:
+    """What tells this table from any other: FNV-1a of names and arguments, as plan.c has it."""
+    value = 2166136261
+    for name, arguments, _ in rows:
+        for byte in f"{name}\0{arguments}\0".encode():
+            value = (value ^ byte) * 16777619 & 0xFFFFFFFF
+    return value
+
+
 def main() -> None:
     """Write the module."""
     table, output = sys.argv[1:]
+    rows = steps(Path(table).read_text())
     lines = ['"""The steps of a plan. Made from csrc/steps.def by csrc/build_steps.py: do not edit."""', ""]
     lines += ["# name: (number, argument letters, what it does)", "STEPS = {"]
     lines += [
-        f"    {name!r}: ({n}, {arguments!r}, {text!r}),"
-        for n, (name, arguments, text) in enumerate(steps(Path(table).read_text()))
+        f"    {name!r}: ({n}, {arguments!r}, {text!r})," for n, (name, arguments, text) in enumerate(rows)
     ]
-    lines += ["}", ""]
+    lines += ["}", "# Which steps there are, for pyoci-init.", f"TABLE = {identity(rows)}", ""]
     Path(output).write_text("\n".join(lines))
 
 

@@ -86,7 +86,7 @@ int main(int argc, char **argv)
 
 	if (!open_plan(&init)) {
 		errno = EBADMSG;
-		step_failed(&init, "plan", "the plan is damaged");
+		step_failed(&init, "plan", "the plan");
 		report_failure(&init, &step);
 		return 125;
 	}

@@ -9,7 +9,7 @@ const struct step_kind step_kinds[STEP_COUNT] = {
 #undef STEP
 };
 
-static const char plan_magic[8] = "PYOCIPL1";
+static const char plan_magic[4] = "PYOC";
 
 /* What is left to read. Every read checks that it fits, so a plan that lies about its lengths ends the reading. */
 struct reader {
@@ -141,15 +141,36 @@ uint32_t plan_checksum(const void *data, size_t size)
 	return ~crc;
 }
 
+/* FNV-1a of the steps' names and arguments. */
+static uint32_t table_of_steps(void)
+{
+	uint32_t hash = 2166136261U;
+
+	for (size_t i = 0; i < STEP_COUNT; i++) {
+		const char *texts[] = { step_kinds[i].name, step_kinds[i].arguments };
+
+		for (size_t text = 0; text < 2; text++) {
+			const char *c = texts[text];
+
+			do
+				hash = (hash ^ (unsigned char)*c) * 16777619U;
+			while (*c++ != '\0');
+		}
+	}
+	return hash;
+}
+
 bool plan_open(struct plan *plan, const void *data, size_t size)
 {
 	struct reader r = { data, (const char *)data + size };
-	uint32_t declared, crc;
+	uint32_t table, declared, crc;
 	struct step step;
 
 	if (size < PLAN_HEADER_SIZE || memcmp(data, plan_magic, sizeof(plan_magic)) != 0)
 		return false;
 	r.at += sizeof(plan_magic);
+	if (!read_u32(&r, &table) || table != table_of_steps())
+		return false;
 	if (!read_u32(&r, &declared) || !read_u32(&r, &crc) || declared != size)
 		return false;
 	if (crc != plan_checksum(r.at, (size_t)(r.end - r.at)))

@@ -1,12 +1,13 @@
 /* A plan: a flat list of steps, made by Python (pyoci/plan/plan.py) and executed by pyoci-init.
  *
  * The wire format, little endian:
- *   header   magic "PYOCIPL1", u32 size, u32 crc, u32 steps, u32 slots
+ *   header   magic "PYOC", u32 table, u32 size, u32 crc, u32 steps, u32 slots
  *   step     u16 kind, u16 zero, u32 size of what follows, the origin (a string), the arguments
  *   string   u32 length, the bytes, a NUL
  *   list     u32 count, the strings
  *   bytes    u32 length, the bytes
- * size is that of the whole plan, crc (CRC-32, as in zlib) is over all that comes after it. */
+ * table says which steps there are, so that the init of another version refuses the plan. size is that of the whole plan, crc
+ * (CRC-32, as in zlib) is over all that comes after it. */
 #pragma once
 
 #include <stdbool.h>

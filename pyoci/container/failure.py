@@ -28,6 +28,7 @@ HOOK_EXITED, HOOK_KILLED, HOOK_TIMED_OUT = 0x100, 0x200, 0x300
 # (call, errno): what it means, with {subject}, and of execve(2) with {place}, the subject's second line. Words in capitals are
 # those that engines look for (errors.py).
 MEANINGS = {
+    ("plan", errno.EBADMSG): "pyoci-init refuses the plan: it is damaged, or of another version of pyoci",
     (
         "execve PATH",
         errno.ENOENT,
@@ -135,6 +136,7 @@ MEANINGS = {
 # Which list has the string that is too long; the value is its place there.
 TOO_LONG = {"execve argument": "/process/args", "execve variable": "/process/env"}
 HINTS = {
+    ("plan", errno.EBADMSG): "install pyoci again; in a checkout, run make",
     ("execve together", errno.E2BIG): "the limit is a quarter of RLIMIT_STACK, and 6 MiB at most (execve(2))",
     (
         "sched_setattr",

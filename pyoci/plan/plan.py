@@ -4,14 +4,14 @@ The wire format is described in csrc/plan.h, the steps are csrc/steps.def. A pla
 first step: which namespaces the init is born in, and which descriptors it gets.
 """
 
-from pyoci.plan.steps import STEPS
+from pyoci.plan.steps import STEPS, TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-MAGIC = b"PYOCIPL1"
+MAGIC = b"PYOC" + TABLE.to_bytes(4, "little")
 HEADER_SIZE = 24
 # The first two slots of every plan: csrc/init.h.
 SLOT_PLAN, SLOT_CONVERSATION = "plan", "conversation"

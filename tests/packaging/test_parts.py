@@ -1,7 +1,10 @@
 """What commands say when a part of the installation is missing: one line, of the command that needs it."""
 
 import importlib.util
+import os
+import re
 import shutil
+import site
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +100,23 @@ def test_an_interpreter_whose_path_does_not_fit_into_the_first_line(tmp_path: Pa
     command.chmod(0o755)
     done = subprocess.run([command, "--root", tmp_path, "list"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("ID ")
+
+
+@pytest.mark.skipif("os.geteuid() != 0", reason="starting a process of another version takes root")
+def test_an_init_of_another_version_refuses_the_plan(tmp_path: Path) -> None:
+    """What is step 7 to one may be another step to the other."""
+    package = tmp_path / "copy/pyoci"
+    shutil.copytree(CHECKOUT / "pyoci", package, ignore=shutil.ignore_patterns("__pycache__"))
+    steps = package / "plan/steps.py"
+    steps.write_text(re.sub(r"TABLE = (\d+)", r"TABLE = \1 ^ 1", steps.read_text()))
+    command = tmp_path / "pyoci"
+    command.write_text(launcher([str(package.parent), *site.getsitepackages()]))
+    command.chmod(0o755)
+    bundle = make_bundle(tmp_path / "bundle", process={"args": ["true"]})
+    code, lines = said(
+        command, "--root", tmp_path / "root", "run", "--bundle", bundle, f"other-{os.getpid()}"
+    )
+    assert code == 1
+    assert "pyoci-init refuses the plan: it is damaged, or of another version of pyoci" in lines[0]
+    assert lines[1:] == ["hint: install pyoci again; in a checkout, run make"]
+    assert list((tmp_path / "root").glob("other-*")) == []
