@@ -48,6 +48,11 @@ class Installation:
         )
 
 
+def python_of(system: System) -> str:
+    """The version of its Python, as in "3.11"."""
+    return system("python3", "-c", "import sys; print('{}.{}'.format(*sys.version_info))").strip()
+
+
 def deb(debian: System, work: Path) -> Installation:
     """apt install ./pyoci_*.deb"""
     system = debian.above(work)
@@ -60,6 +65,8 @@ def make_install(debian: System, work: Path) -> Installation:
     """make install, by way of a DESTDIR"""
     system = debian.above(work)
     system.install("python3", "python3-cffi-backend", "python3-jsonschema", "python3-jeepney", "libseccomp2")
+    if python_of(system) != "{}.{}".format(*sys.version_info):
+        pytest.skip("make install is for the Python of this machine, and that system has another")
     staged = debian.shared / "staged"
     run(["make", "-C", CHECKOUT, "install", f"DESTDIR={staged}"])
     system("cp", "-a", "/mnt/staged/.", "/")
@@ -75,8 +82,14 @@ def wheel(debian: System, work: Path) -> Installation:
     system = debian.above(work)
     system.install("python3-venv")
     (file,) = (system.shared / "dist").glob("*.whl")
-    needed = system.shared / "wheels"
-    run([sys.executable, "-m", "pip", "download", "--quiet", "-d", needed, "cffi", "jsonschema", "jeepney"])
+    options = [
+        "--quiet",
+        f"--python-version={python_of(system)}",
+        "--only-binary=:all:",
+        "-d",
+        system.shared / "wheels",
+    ]
+    run([sys.executable, "-m", "pip", "download", *options, "cffi", "jsonschema", "jeepney"])
     system("python3", "-m", "venv", "/opt/venv")
     pip = ["/opt/venv/bin/pip", "--quiet"]
     system(*pip, "install", "--no-index", "--find-links=/mnt/wheels", f"/mnt/dist/{file.name}[systemd]")
