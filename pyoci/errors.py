@@ -63,13 +63,20 @@ def not_running(verb: str, container_id: str, why: str) -> Error:
 
 
 def missing_package(error: ImportError) -> Error:
-    """The error for a Python package, or a library of one, that isn't installed."""
+    """The error for a Python package, or a library of one, that isn't installed or can't be used."""
     import sys
 
-    if not isinstance(error, ModuleNotFoundError) or not error.name:
-        return Error(f"a part of pyoci can't be loaded: {error}")
-    package = error.name.partition(".")[0]
-    hint = f"`{sys.executable} -m pip install {package}` installs it"
+    cause = str(error).partition("\n")[0]
+    module = (error.name or "").partition(".")[0]
+    if module in ("", "pyoci"):
+        hint = "install pyoci again; in a checkout, run make"
+        if "libseccomp" in cause:
+            hint = "install libseccomp 2.5 or later (Debian: libseccomp2)"
+        return Error(f"a part of pyoci can't be loaded: {cause}", hint=hint)
+    package = module.removeprefix("_").removesuffix("_backend")
+    hint = f"`{sys.executable} -m pip install {package}` installs it, or Debian's python3-{module.strip('_').replace('_', '-')}"
+    if not isinstance(error, ModuleNotFoundError):
+        return Error(f"the Python package {package} can't be used: {cause}", hint=hint)
     return Error(f"the Python package {package} is not installed, which is needed for this", hint=hint)
 
 
