@@ -12,6 +12,7 @@ from pyoci.errors import Error, cause_of
 
 JSON, TOML, YAML = "json", "toml", "yaml"
 NAME = "pyoci"
+PODMANS_FILE = "/etc/containers/containers.conf.d/50-pyoci.conf"
 CONTAINERD_V2, CONTAINERD_V3 = "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"
 
 
@@ -108,7 +109,7 @@ def _kubernetes(wanted: Wanted) -> str:
 
 def _podmans_file() -> str:
     if os.geteuid() == 0:
-        return "/etc/containers/containers.conf.d/50-pyoci.conf"
+        return PODMANS_FILE
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return f"{home}/containers/containers.conf.d/50-pyoci.conf"
 

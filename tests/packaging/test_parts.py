@@ -45,8 +45,8 @@ def test_check_says_that_jsonschema_is_missing(alone: Path, tmp_path: Path) -> N
     bundle = make_bundle(tmp_path / "bundle", process={"cwd": "relative"})
     code, lines = said(alone, "check", bundle)
     assert code == 1
-    assert lines[0].startswith("pyoci: the Python module jsonschema is missing: ")
-    assert lines[1].startswith("hint: Debian: apt install python3-jsonschema; else: ")
+    assert lines[0].endswith("the Python package jsonschema is not installed, which is needed for this")
+    assert lines[1].endswith(" installs it, or Debian's python3-jsonschema")
     assert len(lines) == 2
 
 
@@ -59,7 +59,8 @@ def test_what_starts_a_process_says_that_cffi_is_missing(alone: Path, tmp_path: 
     bundle = make_bundle(tmp_path / "bundle")
     code, lines = said(alone, "--root", tmp_path / "root", command, "--bundle", bundle, "x")
     assert code == 1
-    assert lines[0].startswith("pyoci: the Python module _cffi_backend is missing: ")
+    assert lines[0] == "pyoci: the Python package cffi is not installed, which is needed for this"
+    assert lines[1].endswith("-m pip install cffi` installs it, or Debian's python3-cffi-backend")
     assert len(lines) == 2
     assert not (tmp_path / "root/x").exists()
 
@@ -84,7 +85,7 @@ def test_a_part_that_the_build_makes(alone: Path, tmp_path: Path) -> None:
     code, lines = said(alone, "plan", make_bundle(tmp_path / "bundle"))
     assert code == 1
     assert lines == [
-        "pyoci: a part of pyoci can't be loaded (No module named 'pyoci.plan.steps')",
+        "pyoci: a part of pyoci can't be loaded: No module named 'pyoci.plan.steps'",
         "hint: install pyoci again; in a checkout, run make",
     ]
 
