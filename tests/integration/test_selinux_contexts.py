@@ -10,7 +10,6 @@ import pytest
 
 from conformance.bundles import mounts
 from conformance.runtime import Runtime, new_id
-from conformance.test_mounts import tmpfs
 
 from .conftest import MakeBundle
 
@@ -30,7 +29,8 @@ def test_a_quoted_context_reaches_the_kernel_whole(
 ) -> None:
     if shutil.which("strace") is None:
         pytest.skip("the host has no strace")
-    here = bundle(process={"args": ["true"]}, mounts=mounts(tmpfs("/tmp", *options)))
+    mount = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": options}
+    here = bundle(process={"args": ["true"]}, mounts=mounts(mount))
     command = ["strace", "-f", "-s", "500", "-e", "trace=fsconfig,mount", *pyoci.command]
     result = subprocess.run(
         [*command, "run", "--bundle", str(here), new_id()], capture_output=True, text=True, timeout=60
