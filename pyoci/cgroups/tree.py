@@ -203,6 +203,10 @@ class Cgroups:
             raise taken(group.path) from None
         except OSError as error:
             raise failed("create", group.path, error) from None
+        if not _is_there(group.base):
+            raise Error(
+                f"{group.base}: the cgroup hierarchy that is mounted there is covered by another mount"
+            )
         raise Error(f"cgroup {group.path}: what is above it disappears again and again")
 
     def _reserve(self) -> None:

@@ -54,3 +54,13 @@ def test_a_cgroup_that_was_there_before_stays(pyoci: Runtime, bundle: MakeBundle
         assert [entry for entry in kept.iterdir() if entry.is_dir()] == []
     finally:
         host.sweep(host.Snapshot(processes=host.processes()))
+
+
+@for_cgroupfs
+@pytest.mark.skipif(host.V2, reason="on cgroup v2 a hierarchy that is covered is none")
+def test_a_hierarchy_that_another_mount_covers_is_told_as_that(pyoci: Runtime, sleeper: Path) -> None:
+    hidden = Runtime(pyoci.path, pyoci.root)
+    cover = f'mount -t tmpfs none {host.CGROUPS} && exec "$@"'
+    hidden.command = ["unshare", "--mount", "sh", "-c", cover, "sh", *pyoci.command]
+    error = hidden.fails("create", "--bundle", sleeper, host.TAG + "-covered")
+    assert "is covered by another mount" in error
