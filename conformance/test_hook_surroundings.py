@@ -209,6 +209,7 @@ def test_a_hook_of_the_runtime_without_env_has_the_callers_and_nothing_more(
 
 
 @pytest.mark.shows("hooks.env")
+@pytest.mark.peers_differ(runc="gives it the program's, the image's LD_PRELOAD among them")
 def test_a_createcontainer_hook_without_env_has_none(
     runtime: Runtime, bundle: MakeBundle, tmp_path: Path
 ) -> None:
