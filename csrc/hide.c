@@ -33,20 +33,24 @@ static int empty_directory(struct init *init)
 /* An empty file that nobody can write, for a host that has no /dev/null. */
 static int empty_file(struct init *init)
 {
-	int file, tree = -1, mount = -1, fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
+	int file, tree, place = workshop_place(init), workshop = place < 0 ? -1 : make_workshop(init, place);
 
-	if (fs >= 0 && sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", "tmpfs", 0) == 0 &&
-	    sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
-		mount = sys_fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-	file = mount < 0 ? -1 : openat(mount, "null", O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444);
-	if (file >= 0 && fchmod(file, 0444) == 0)
-		tree = sys_open_tree(mount, "null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (tree < 0 || set_attributes(init, tree, MOUNT_ATTR_RDONLY, 0, 0, "an empty file") != 0)
+	if (workshop < 0)
 		return -1;
-	close(file);
-	close(mount);
-	close(fs);
-	return tree;
+	file = openat(workshop, "null", O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444);
+	tree = file < 0 || fchmod(file, 0444) != 0 ?
+		       -1 :
+		       sys_open_tree(workshop, "null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (file >= 0)
+		close(file);
+	close(workshop);
+	if (leave_workshop(init, place) != 0 || tree < 0)
+		return -1;
+	close(place);
+	return set_attributes(init, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, 0,
+			      "an empty file") == 0 ?
+		       tree :
+		       -1;
 }
 
 /* The host's /dev/null, and a look that it is it (CVE-2025-31133). */

@@ -180,39 +180,6 @@ static char *join_options(struct init *init, const char *first, const struct lis
 	return joined;
 }
 
-/* Where no path leads over: a layer may well be in the root filesystem. In a mount namespace of our own that is the host's root,
- * where paths begin; elsewhere others would see it there. */
-static int workshop_place(const struct init *init)
-{
-	return init->root_shared || init->root_path == NULL ? fcntl(init->root, F_DUPFD_CLOEXEC, 0) :
-							      open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-}
-
-/* An empty filesystem of our own with a directory in it. */
-static int make_workshop(struct init *init, int place)
-{
-	int tree = -1, fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
-
-	if (fs >= 0 && sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
-		tree = sys_fsmount(fs, FSMOUNT_CLOEXEC, 0);
-	if (fs >= 0)
-		close(fs);
-	if (tree < 0 || mkdirat(tree, WORKPIECE, 0700) != 0)
-		return step_failed(init, "fsmount", "tmpfs");
-	return attach(init, tree, place, "/") == 0 ? tree : -1;
-}
-
-/* The upmost mount on the place is the workshop: umount(2) goes up to it, unlike others. */
-static int leave_workshop(struct init *init, int place)
-{
-	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int result = here < 0 || fchdir(place) != 0 || sys_umount2(".", MNT_DETACH) != 0 || fchdir(here) != 0;
-
-	if (here >= 0)
-		close(here);
-	return result ? step_failed(init, "umount2", "/") : 0;
-}
-
 /* What was mounted in the workshop, as a tree that is attached nowhere. That it is one is looked at: in a mount namespace that
  * was joined /proc/self/fd, by which it was reached, can be anything. */
 static int take_workpiece(struct init *init, const struct step *step, int workshop)
@@ -240,8 +207,8 @@ int make_by_mount(struct init *init, const struct step *step, const char *mode)
 	if (data == NULL)
 		return -1;
 	workshop = place < 0 ? step_failed(init, "open", "/") : make_workshop(init, place);
-	if (workshop < 0)
-		return -1;
+	if (workshop < 0 || mkdirat(workshop, WORKPIECE, 0700) != 0)
+		return workshop < 0 ? -1 : step_failed(init, "mkdirat", "/");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/" WORKPIECE, workshop);
 	result = sys_mount(step->args[1].s, path, step->args[0].s, 0, data);
 	free(data);

@@ -59,6 +59,11 @@ int make_by_mount(struct init *init, const struct step *step, const char *mode);
 /* Options of overlay's that are longer than mount(2) takes. */
 int set_by_layers(struct init *init, int fs, const struct list *options);
 
+/* workshop.c: an empty filesystem, writable, attached for a moment to a place that no path leads over. A descriptor, or -1. */
+int workshop_place(const struct init *init);
+int make_workshop(struct init *init, int place);
+int leave_workshop(struct init *init, int place);
+
 /* binds.c: a descriptor that the host side has for this step, -1 if it sends none. */
 int fetch(struct init *init, const struct step *step);
 
