@@ -35,8 +35,8 @@ static const struct {
 	uint64_t bits;
 	bool protects;
 } lockable[] = {
-	{ MOUNT_ATTR_RDONLY, true },	{ MOUNT_ATTR_NOSUID, true },	  { MOUNT_ATTR_NODEV, true },
-	{ MOUNT_ATTR_NOEXEC, true },	{ MOUNT_ATTR_NOSYMFOLLOW, true }, { MOUNT_ATTR_NODIRATIME, false },
+	{ MOUNT_ATTR_RDONLY, true },  { MOUNT_ATTR_NOSUID, true },	{ MOUNT_ATTR_NODEV, true },
+	{ MOUNT_ATTR_NOEXEC, true },  { MOUNT_ATTR_NOSYMFOLLOW, true }, { MOUNT_ATTR_NODIRATIME, false },
 	{ MOUNT_ATTR__ATIME, false },
 };
 

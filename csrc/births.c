@@ -39,7 +39,8 @@ static int open_by_containers(struct init *init, const char *path, int flags)
 	if (is_whole_procfs(proc))
 		fd = sys_openat2(proc, path, (uint64_t)flags | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
 	if (fd < 0)
-		fd = sys_openat2(private_proc(init), path, (uint64_t)flags | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+		fd = sys_openat2(private_proc(init), path, (uint64_t)flags | O_CLOEXEC,
+				 RESOLVE_BENEATH | RESOLVE_NO_XDEV);
 	error = errno;
 	if (proc >= 0)
 		close(proc);

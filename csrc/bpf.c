@@ -17,7 +17,7 @@ int bpf_load_device_filter(const void *instructions, size_t size)
 	attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
 	attr.insns = (uint64_t)(uintptr_t)instructions;
 	attr.insn_cnt = (uint32_t)(size / sizeof(struct bpf_insn));
-	attr.license = (uint64_t)(uintptr_t) "Apache-2.0";
+	attr.license = (uint64_t)(uintptr_t)"Apache-2.0";
 	memcpy(attr.prog_name, name, sizeof(name));
 	return (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
 }

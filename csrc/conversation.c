@@ -185,7 +185,8 @@ int step_wait_start(struct init *init, const struct step *step)
 		if (connection < 0 && errno != EINTR && errno != ECONNABORTED)
 			return step_failed(init, "accept4", "the start socket");
 		/* `state` connects only to see whether we listen, and hangs up. */
-		if (connection >= 0 && go_ahead_with(connection, &memory) && send_message(connection, &starting, init, "") == 0) {
+		if (connection >= 0 && go_ahead_with(connection, &memory) &&
+		    send_message(connection, &starting, init, "") == 0) {
 			init->conversation = connection;
 			if (memory >= 0)
 				trace_into(init, memory);

@@ -228,7 +228,8 @@ static int read_names(struct level *level, int from)
 	}
 	errno = 0;
 	while ((entry = readdir(directory)) != NULL)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && !add_name(level, entry->d_name))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+		    !add_name(level, entry->d_name))
 			break;
 	error = errno;
 	closedir(directory);

@@ -28,7 +28,8 @@ static int open_hosts_device(const char *path, mode_t mode, dev_t device)
 	const char *places[] = { path, by_number };
 	struct stat st;
 
-	snprintf(by_number, sizeof(by_number), "/dev/%s/%u:%u", S_ISBLK(mode) ? "block" : "char", major(device), minor(device));
+	snprintf(by_number, sizeof(by_number), "/dev/%s/%u:%u", S_ISBLK(mode) ? "block" : "char", major(device),
+		 minor(device));
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
 		int tree = sys_open_tree(AT_FDCWD, places[i], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 

@@ -47,8 +47,8 @@ static int empty_file(struct init *init)
 	if (leave_workshop(init, place) != 0 || tree < 0)
 		return -1;
 	close(place);
-	return set_attributes(init, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, 0,
-			      "an empty file") == 0 ?
+	return set_attributes(init, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+			      0, 0, "an empty file") == 0 ?
 		       tree :
 		       -1;
 }

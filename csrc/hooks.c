@@ -45,7 +45,13 @@ int step_run_hook(struct init *init, const struct step *step)
 {
 	char **argv = list_to_argv(&step->args[1].v), **env = list_to_argv(&step->args[2].v);
 	char *state = state_with_pid(step->args[4].s, step->args[5].s);
-	struct hook hook = { .path = step->args[0].s, .argv = argv, .envp = env, .timeout = step->args[3].u, .subject = init };
+	struct hook hook = {
+		.path = step->args[0].s,
+		.argv = argv,
+		.envp = env,
+		.timeout = step->args[3].u,
+		.subject = init,
+	};
 	struct hook_result result;
 	int outcome;
 

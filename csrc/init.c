@@ -69,7 +69,15 @@ static bool open_plan(struct init *init)
 
 int main(int argc, char **argv)
 {
-	struct init init = { .root = -1, .host_proc = -1, .labels = { -1, -1 }, .kept = { -1, -1 }, .proc = -1, .empty = -1, .umask = 022 };
+	struct init init = {
+		.root = -1,
+		.host_proc = -1,
+		.labels = { -1, -1 },
+		.kept = { -1, -1 },
+		.proc = -1,
+		.empty = -1,
+		.umask = 022,
+	};
 	struct step step = { .origin = "", .number = UINT32_MAX };
 
 	if (argc < 2 || (init.base = atoi(argv[1])) < 3)

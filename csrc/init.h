@@ -16,11 +16,11 @@ enum message_kind {
 	MESSAGE_ASK = 1,   /* value: how far we are (enum stage) */
 	MESSAGE_READY = 2, /* the container is created */
 	MESSAGE_FAILED = 3,
-	MESSAGE_CONSOLE = 4, /* with the terminal's other end */
+	MESSAGE_CONSOLE = 4,  /* with the terminal's other end */
 	MESSAGE_STARTING = 5, /* on a start connection: the program is about to be executed */
-	MESSAGE_BORN = 6, /* value: the pid of the child that goes on in our place, not ours but the host side's */
+	MESSAGE_BORN = 6,     /* value: the pid of the child that goes on in our place, not ours but the host side's */
 	MESSAGE_LISTENER = 7, /* on a start connection: with the listener of the filter */
-	MESSAGE_FETCH = 8, /* the answer comes with the descriptor that the step needs */
+	MESSAGE_FETCH = 8,    /* the answer comes with the descriptor that the step needs */
 	MESSAGE_WARNING = 9, /* something isn't as asked: `call` says what, `subject` and value about what. No answer */
 };
 
@@ -38,18 +38,18 @@ enum kept { KEPT_PROC, KEPT_SYS };
 
 struct init {
 	struct plan plan;
-	int base;	    /* the descriptor of slot 0; those from 3 up to here belong to the user's program */
-	int root;	    /* the root filesystem, O_PATH; -1 before open-root */
+	int base;	       /* the descriptor of slot 0; those from 3 up to here belong to the user's program */
+	int root;	       /* the root filesystem, O_PATH; -1 before open-root */
 	const char *root_path; /* on the host; null if we are in a container that exists */
-	bool root_shared;   /* others see the tree that the root is mounted in: our mount namespace isn't new */
-	int host_proc;	    /* the host's /proc, opened before any namespace was entered */
-	uint64_t joined;    /* the namespaces that were joined, CLONE_NEW* */
-	int conversation;   /* where failures are reported to; -1 when nobody listens any more */
-	int labels[2];	    /* files of ours that take labels, from open-label on, or -1 */
-	int kept[2];	    /* what was mounted on /proc and on /sys (enum kept), -1 before that */
-	int proc;	    /* a procfs of our own, attached nowhere; -1 before it is needed */
-	int empty;	    /* an empty read-only directory, mounted over masked directories; -1 before the first */
-	mode_t umask;	    /* the program's */
+	bool root_shared;      /* others see the tree that the root is mounted in: our mount namespace isn't new */
+	int host_proc;	       /* the host's /proc, opened before any namespace was entered */
+	uint64_t joined;       /* the namespaces that were joined, CLONE_NEW* */
+	int conversation;      /* where failures are reported to; -1 when nobody listens any more */
+	int labels[2];	       /* files of ours that take labels, from open-label on, or -1 */
+	int kept[2];	       /* what was mounted on /proc and on /sys (enum kept), -1 before that */
+	int proc;	       /* a procfs of our own, attached nowhere; -1 before it is needed */
+	int empty;	       /* an empty read-only directory, mounted over masked directories; -1 before the first */
+	mode_t umask;	       /* the program's */
 	bool like_program;
 	char *home;	    /* "HOME=...", or null if the program's environment has one */
 	char **argv, **env; /* the program's */

@@ -60,7 +60,8 @@ static int make_searchable(long keyring)
 {
 	static const unsigned long user_search = 0x00080000; /* KEY_USR_SEARCH */
 	char description[512];
-	long length = keyctl(KEYCTL_DESCRIBE, (unsigned long)keyring, (unsigned long)description, sizeof(description) - 1);
+	long length = keyctl(KEYCTL_DESCRIBE, (unsigned long)keyring, (unsigned long)description,
+			     sizeof(description) - 1);
 	char *field = description;
 
 	if (length < 0)

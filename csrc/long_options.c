@@ -65,7 +65,9 @@ enum option_way option_way(const char *type, const struct list *options)
 		fits &= fits_fsconfig(list_next(&cursor));
 	if (fits)
 		return BY_FSCONFIG;
-	return strcmp(type, "overlay") == 0 && joined_size(options) > (size_t)sysconf(_SC_PAGESIZE) ? BY_LAYERS : BY_MOUNT;
+	if (strcmp(type, "overlay") == 0 && joined_size(options) > (size_t)sysconf(_SC_PAGESIZE))
+		return BY_LAYERS;
+	return BY_MOUNT;
 }
 
 /* A path of any length; as a descriptor since Linux 6.13. */

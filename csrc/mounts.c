@@ -51,8 +51,7 @@ int step_open_root(struct init *init, const struct step *step)
 	directory = open(step->args[1].u & ROOT_IS_HERE ? "." : init->root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
 		return step_failed(init, "open", init->root_path);
-	init->root =
-		sys_open_tree(directory, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+	init->root = sys_open_tree(directory, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (init->root < 0)
 		return step_failed(init, "open_tree", init->root_path);
 	/* In the host's tree a mount below it would appear at its peer's place, too. */
@@ -114,8 +113,8 @@ int set_filesystem_option(struct init *init, int fs, const char *option)
 	} else if ((size_t)(equals - option) < sizeof(key)) {
 		memcpy(key, option, (size_t)(equals - option));
 		key[equals - option] = '\0';
-		result = sys_fsconfig(fs, FSCONFIG_SET_STRING, key,
-				      unquote(key, equals + 1, text) ? text : equals + 1, 0);
+		result = sys_fsconfig(fs, FSCONFIG_SET_STRING, key, unquote(key, equals + 1, text) ? text : equals + 1,
+				      0);
 	} else {
 		errno = EINVAL;
 		result = -1;
@@ -150,8 +149,7 @@ static int make_by_fsconfig(struct init *init, const struct step *step, const ch
 	if (sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) != 0)
 		return filesystem_failed(init, fs, "fsconfig", type);
 	/* What is copied up must be written first. */
-	tree = sys_fsmount(fs, FSMOUNT_CLOEXEC,
-			   step->args[5].u & MOUNT_COPY_UP ? 0 : (unsigned int)step->args[3].l);
+	tree = sys_fsmount(fs, FSMOUNT_CLOEXEC, step->args[5].u & MOUNT_COPY_UP ? 0 : (unsigned int)step->args[3].l);
 	if (tree < 0)
 		return filesystem_failed(init, fs, "fsmount", type);
 	close(fs);

@@ -10,7 +10,7 @@
 enum {
 	BIND_RECURSIVE = 1,
 	MOUNT_ORDINARY_DIRECTORY = 2, /* the target is not to be a symlink */
-	MOUNT_INHERIT_MODE = 4,	      /* the new root gets the permissions of the directory that it covers, if that was there */
+	MOUNT_INHERIT_MODE = 4,	      /* the new root gets the permissions of the directory that it covers */
 	MOUNT_FROM_HOST = 8,	      /* the host side makes the tree */
 	MOUNT_IDMAP = 16,	      /* the host side has the user namespace that maps the ids */
 	MOUNT_COPY_UP = 32,	      /* what the directory holds is copied into the new filesystem */

@@ -164,7 +164,8 @@ static int too_long(struct init *init)
 {
 	size_t total = 0;
 
-	if (is_too_long(init, "execve argument", init->argv, &total) || is_too_long(init, "execve variable", init->env, &total))
+	if (is_too_long(init, "execve argument", init->argv, &total) ||
+	    is_too_long(init, "execve variable", init->env, &total))
 		return -1;
 	snprintf(subject, sizeof(subject), "\n%zu", total);
 	errno = E2BIG;

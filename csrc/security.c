@@ -83,7 +83,8 @@ int step_load_seccomp(struct init *init, const struct step *step)
 	struct sock_fprog program = { .len = (unsigned short)(bytes->length / sizeof(struct sock_filter)) };
 	unsigned int flags = (unsigned int)step->args[1].l;
 
-	if (bytes->length % sizeof(struct sock_filter) != 0 || bytes->length / sizeof(struct sock_filter) > BPF_MAXINSNS) {
+	if (bytes->length % sizeof(struct sock_filter) != 0 ||
+	    bytes->length / sizeof(struct sock_filter) > BPF_MAXINSNS) {
 		errno = E2BIG;
 		return step_failed(init, "seccomp", "the program");
 	}

@@ -127,7 +127,8 @@ static int child_main(void *argument)
 		return child_failed(child, "prctl");
 	if (request->gate >= 0 && read(request->gate, &go, 1) != 1)
 		return 127;
-	program = fcntl(request->program, F_DUPFD_CLOEXEC, request->first_descriptor + 2 * (int)request->slot_count + 1);
+	program = fcntl(request->program, F_DUPFD_CLOEXEC,
+			request->first_descriptor + 2 * (int)request->slot_count + 1);
 	if (program < 0 || arrange_descriptors(request) != 0)
 		return child_failed(child, "fcntl");
 	if (caller_become() != 0)

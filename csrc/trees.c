@@ -29,7 +29,8 @@ int tree_open(const char *source, int recursive, int follow, int peer)
 
 int tree_bind(const char *source, const char *target)
 {
-	int error, result = -1, tree = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	int tree = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	int error, result = -1;
 
 	if (tree < 0)
 		return -1;
