@@ -98,17 +98,19 @@ static int copy_symlink(struct init *init, int source, const char *path)
 {
 	char text[PATH_MAX] = "", there[PATH_MAX] = "";
 	const char *name;
-	int result, parent = open_parent(init, path, &name);
+	int error, result, parent = open_parent(init, path, &name);
 
 	if (parent < 0 || readlinkat(source, "", text, sizeof(text) - 1) < 0)
 		return step_failed(init, "readlinkat", path);
 	result = symlinkat(text, parent, name);
 	if (result == 0)
 		result = undo_note_made(parent, name);
-	else if (errno == EEXIST && readlinkat(parent, name, there, sizeof(there) - 1) >= 0)
-		result = strcmp(text, there) == 0 ? 0 : -1;
+	error = errno;
+	if (result != 0 && error == EEXIST && readlinkat(parent, name, there, sizeof(there) - 1) >= 0 &&
+	    strcmp(text, there) == 0)
+		result = 0;
 	if (result != 0) {
-		errno = errno == EINVAL ? EEXIST : errno;
+		errno = error;
 		step_failed(init, "symlinkat", path);
 	}
 	close(parent);

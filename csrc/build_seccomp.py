@@ -16,8 +16,8 @@ typedef void *scmp_filter_ctx;
 scmp_filter_ctx seccomp_init(uint32_t def_action);
 void seccomp_release(scmp_filter_ctx ctx);
 
-#define SCMP_FLTATR_CTL_OPTIMIZE ...
-int seccomp_attr_set(scmp_filter_ctx ctx, int attr, uint32_t value);
+enum scmp_filter_attr { SCMP_FLTATR_CTL_OPTIMIZE, ... };
+int seccomp_attr_set(scmp_filter_ctx ctx, enum scmp_filter_attr attr, uint32_t value);
 
 uint32_t seccomp_arch_native(void);
 uint32_t seccomp_arch_resolve_name(const char *arch_name);

@@ -48,13 +48,17 @@ static FILE *open_passwd(void)
 /* The field of that number (from 0), without what follows it; null if there are fewer. */
 static char *cut_field(char *line, int number)
 {
+	char *end;
+
 	for (; number > 0; number--) {
 		line = strchr(line, ':');
 		if (line == NULL)
 			return NULL;
 		line++;
 	}
-	line[strcspn(line, ":\n")] = '\0';
+	end = strpbrk(line, ":\n");
+	if (end != NULL)
+		*end = '\0';
 	return line;
 }
 

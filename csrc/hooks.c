@@ -55,16 +55,17 @@ int step_run_hook(struct init *init, const struct step *step)
 	struct hook_result result;
 	int outcome;
 
-	if (argv == NULL || env == NULL || state == NULL)
-		return step_failed(init, "malloc", "the hook");
 	/* Those that run in the container's root, where there is no bundle, are as the program will be. */
 	if (step->args[6].s[0])
 		hook.directory = step->args[6].s;
 	else
 		hook.become = become_program;
-	outcome = hook_run(&hook, state, strlen(state), &result);
+	if (argv == NULL || env == NULL || state == NULL)
+		outcome = step_failed(init, "malloc", "the hook");
+	else
+		outcome = hook_run(&hook, state, strlen(state), &result) == 0 ? 0 : hook_failed(init, &result);
 	free(argv);
 	free(env);
 	free(state);
-	return outcome == 0 ? 0 : hook_failed(init, &result);
+	return outcome;
 }

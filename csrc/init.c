@@ -80,7 +80,7 @@ int main(int argc, char **argv)
 	};
 	struct step step = { .origin = "", .number = UINT32_MAX };
 
-	if (argc < 2 || (init.base = atoi(argv[1])) < 3)
+	if (argc < 2 || (init.base = (int)strtol(argv[1], NULL, 10)) < 3)
 		return 125;
 	init.conversation = slot(&init, SLOT_CONVERSATION);
 	/* Before any namespace is joined: nothing in there may look into us (CVE-2016-9962). */

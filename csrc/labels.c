@@ -69,12 +69,12 @@ static int make_searchable(long keyring)
 	description[sizeof(description) - 1] = '\0';
 	/* type;uid;gid;permissions;name, keyctl(2) */
 	for (int i = 0; i < 3 && field; i++)
-		field = (field = strchr(field, ';')) ? field + 1 : NULL;
+		field = strchr(field + 1, ';');
 	if (field == NULL) {
 		errno = EINVAL;
 		return -1;
 	}
-	return (int)keyctl(KEYCTL_SETPERM, (unsigned long)keyring, strtoul(field, NULL, 16) | user_search, 0);
+	return (int)keyctl(KEYCTL_SETPERM, (unsigned long)keyring, strtoul(field + 1, NULL, 16) | user_search, 0);
 }
 
 int step_join_keyring(struct init *init, const struct step *step)

@@ -209,8 +209,12 @@ int make_by_mount(struct init *init, const struct step *step, const char *mode)
 	if (data == NULL)
 		return -1;
 	workshop = place < 0 ? step_failed(init, "open", "/") : make_workshop(init, place);
-	if (workshop < 0 || mkdirat(workshop, WORKPIECE, 0700) != 0)
-		return workshop < 0 ? -1 : step_failed(init, "mkdirat", "/");
+	if (workshop >= 0 && mkdirat(workshop, WORKPIECE, 0700) != 0)
+		workshop = step_failed(init, "mkdirat", "/");
+	if (workshop < 0) {
+		free(data);
+		return -1;
+	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/" WORKPIECE, workshop);
 	result = sys_mount(step->args[1].s, path, step->args[0].s, 0, data);
 	free(data);

@@ -54,7 +54,7 @@ static int make_all(void *argument)
 
 	umask(0);
 	directory = make_filesystem(making);
-	for (size_t i = 0; i < making->count && making->error == 0; i++)
+	for (size_t i = 0; directory >= 0 && making->error == 0 && i < making->count; i++)
 		if (make_node(directory, &making->nodes[i], i) != 0)
 			making->error = errno;
 	if (directory >= 0)

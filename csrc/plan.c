@@ -9,7 +9,7 @@ const struct step_kind step_kinds[STEP_COUNT] = {
 #undef STEP
 };
 
-static const char plan_magic[4] = "PYOC";
+static const char plan_magic[4] = { 'P', 'Y', 'O', 'C' };
 
 /* What is left to read. Every read checks that it fits, so a plan that lies about its lengths ends the reading. */
 struct reader {
@@ -100,8 +100,9 @@ static bool read_arg(struct reader *r, char type, uint32_t slots, union arg *arg
 		return read_bytes(r, &arg->b);
 	case 'f':
 		return read_slot(r, slots, &arg->f);
+	default:
+		return false;
 	}
-	return false;
 }
 
 static bool read_step(struct reader *r, uint32_t slots, struct step *step)

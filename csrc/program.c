@@ -196,14 +196,17 @@ static int program_failed(struct init *init, const char *path)
 static int execute_from_path(struct init *init)
 {
 	const char *path = init->path;
-	int refusal = 0;
+	int error, refusal = 0;
 
 	while (next_candidate(&path, init->argv[0])) {
 		execve(candidate, init->argv, init->env);
-		if (errno == EACCES && !is_directory(candidate))
+		error = errno;
+		if (error == EACCES && !is_directory(candidate))
 			refusal = EACCES;
-		else if (errno != EACCES && (!is_absent(errno) || access(candidate, F_OK) == 0))
-			return program_failed(init, candidate);
+		if (error == EACCES || (is_absent(error) && access(candidate, F_OK) != 0))
+			continue;
+		errno = error;
+		return program_failed(init, candidate);
 	}
 	return not_found(init, refusal ? refusal : ENOENT);
 }

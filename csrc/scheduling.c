@@ -62,7 +62,7 @@ int step_set_memory_policy(struct init *init, const struct step *step)
 {
 	const struct bytes *nodes = &step->args[1].b;
 	/* The kernel reads whole longs; the plan's bytes lie anywhere. */
-	unsigned long *mask = calloc(nodes->length / sizeof(long) + 1, sizeof(long));
+	unsigned long *mask = calloc(nodes->length / sizeof(*mask) + 1, sizeof(*mask));
 	long result;
 
 	if (mask == NULL)

@@ -8,7 +8,6 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -80,19 +79,17 @@ int step_no_new_privileges(struct init *init, const struct step *step)
 int step_load_seccomp(struct init *init, const struct step *step)
 {
 	const struct bytes *bytes = &step->args[0].b;
-	struct sock_fprog program = { .len = (unsigned short)(bytes->length / sizeof(struct sock_filter)) };
+	/* The plan's bytes lie anywhere, the kernel's type wants an even address. */
+	static struct sock_filter filter[BPF_MAXINSNS];
+	struct sock_fprog program = { .filter = filter };
 	unsigned int flags = (unsigned int)step->args[1].l;
 
-	if (bytes->length % sizeof(struct sock_filter) != 0 ||
-	    bytes->length / sizeof(struct sock_filter) > BPF_MAXINSNS) {
+	if (bytes->length % sizeof(*filter) != 0 || bytes->length > sizeof(filter)) {
 		errno = E2BIG;
 		return step_failed(init, "seccomp", "the program");
 	}
-	/* The plan's bytes lie anywhere, the kernel's type wants an even address. */
-	program.filter = malloc(bytes->length);
-	if (program.filter == NULL)
-		return step_failed(init, "malloc", "the program");
-	memcpy(program.filter, bytes->data, bytes->length);
+	memcpy(filter, bytes->data, bytes->length);
+	program.len = (unsigned short)(bytes->length / sizeof(*filter));
 	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
 		return load_with_listener(init, step, &program, flags);
 	/* The filter may forbid it later. */

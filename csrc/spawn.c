@@ -102,7 +102,7 @@ static int child_failed(struct child *child, const char *call)
 static int arrange_descriptors(const struct spawn_request *request)
 {
 	int above = request->first_descriptor + (int)request->slot_count;
-	int moved[request->slot_count];
+	int moved[PLAN_MAX_SLOTS];
 
 	for (size_t i = 0; i < request->slot_count; i++)
 		if ((moved[i] = fcntl(request->slots[i], F_DUPFD_CLOEXEC, above)) < 0)
@@ -151,7 +151,7 @@ static long clone_init(const struct spawn_request *request, struct child *child,
 		args.flags |= CLONE_VM | CLONE_VFORK;
 	if (request->cgroup >= 0) {
 		args.flags |= CLONE_INTO_CGROUP;
-		args.cgroup = (uint64_t)request->cgroup;
+		args.cgroup = (unsigned int)request->cgroup;
 	}
 	return clone3_call(&args, child_main, child);
 }
@@ -208,9 +208,15 @@ static int spawn_on_stack(const struct spawn_request *request, struct child *chi
 int spawn_init(const struct spawn_request *request, pid_t *pid, int *pidfd, const char **call)
 {
 	struct child child = { .request = request };
-	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	char *stack;
 	int result, error;
 
+	if (request->slot_count > PLAN_MAX_SLOTS) {
+		*call = "fcntl";
+		errno = E2BIG;
+		return -1;
+	}
+	stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	if (stack == MAP_FAILED) {
 		*call = "mmap";
 		return -1;

@@ -76,7 +76,7 @@ static inline int sys_fspick(int dir, const char *path, unsigned int flags)
 
 static inline int sys_mount_idmap(int tree, unsigned int recursive, int user_namespace)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_namespace };
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (unsigned int)user_namespace };
 
 	return (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | recursive, &attr, sizeof(attr));
 }

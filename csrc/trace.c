@@ -21,6 +21,7 @@ bool trace_into(struct init *init, int memory)
 {
 	struct stat st;
 	void *records;
+	size_t count;
 
 	if (fstat(memory, &st) != 0)
 		return false;
@@ -29,7 +30,8 @@ bool trace_into(struct init *init, int memory)
 	if (records == MAP_FAILED)
 		return false;
 	init->trace = records;
-	init->trace_end = init->trace + (size_t)st.st_size / sizeof(*init->trace);
+	count = (size_t)st.st_size / sizeof(*init->trace);
+	init->trace_end = init->trace + count;
 	init->traced = 0;
 	return true;
 }

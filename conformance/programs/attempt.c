@@ -51,9 +51,10 @@ static void say(const char *what, long number)
 
 static void handle_trap(int signal)
 {
+	static const char line[] = "trapped\n";
+
 	(void)signal;
-	say("trapped", -1);
-	_exit(0);
+	_exit(write(STDOUT_FILENO, line, sizeof(line) - 1) == sizeof(line) - 1 ? 0 : 3);
 }
 
 static bool skip(const char **word, const char *prefix)
@@ -69,8 +70,8 @@ static bool skip(const char **word, const char *prefix)
 static struct attempt read_attempt(const char *word)
 {
 	struct attempt attempt = { .in_thread = skip(&word, "thread/"), .by_gate = skip(&word, "int80/") };
-	size_t length = strcspn(word, ":");
-	char *rest = (char *)word + length;
+	char *rest = strchrnul(word, ':');
+	size_t length = (size_t)(rest - word);
 
 	attempt.number = strtol(word, NULL, 0);
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)

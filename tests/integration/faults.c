@@ -1,6 +1,7 @@
 /* Preloaded into the runtime: one of its calls does what the kernel does once in a million times. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -10,10 +10,10 @@
 int main(int argc, char **argv)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const char *path = getenv("NOTIFY_SOCKET");
+	const char *path = getenv("NOTIFY_SOCKET"), *seconds = getenv("SLEEP");
 	int fd = socket(AF_UNIX, SOCK_DGRAM, 0), flood = getenv("FLOOD") != NULL;
 
-	if (path == NULL || strlen(path) >= sizeof(address.sun_path))
+	if (fd < 0 || path == NULL || strlen(path) >= sizeof(address.sun_path))
 		return 1;
 	strcpy(address.sun_path, path);
 	for (int i = 0; flood && i < 4 && fork() != 0;)
@@ -26,6 +26,6 @@ int main(int argc, char **argv)
 			    errno != ECONNREFUSED && errno != EAGAIN)
 				return 2;
 	while (flood);
-	sleep(getenv("SLEEP") ? (unsigned int)atoi(getenv("SLEEP")) : 0);
+	sleep(seconds ? (unsigned int)strtoul(seconds, NULL, 10) : 0);
 	return 0;
 }
