@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 MESON = $(PYTHON) -m mesonbuild.mesonmain
 DEBIAN := gcc libc6-dev libffi-dev libseccomp-dev linux-libc-dev python3-dev python3-venv busybox-static
+DEBIAN_LINT := clang shellcheck
 DEBIAN_TEST := crun runc util-linux uidmap iproute2 man-db zsh fish
 DEBIAN_INSTALL := gcc libc6-dev libseccomp-dev linux-libc-dev python3-dev python3-cffi python3-jsonschema meson
 BUILD_INPUTS := $(shell find csrc schemas -type f) meson.build meson_options.txt packaging/build packaging/launcher.py \
@@ -14,11 +15,14 @@ DEBIAN_PACKAGE := $(DEBIAN_INSTALL) libpython3-dev debhelper dh-python lintian
 DEBIAN_RPM := rpm
 DEBIAN_ROOTS := mmdebstrap debian-archive-keyring
 
+C := $(shell find csrc tests conformance -name '*.[ch]')
+SHELL_SCRIPTS := $(shell grep -rlIE --exclude='*.py' '^\#!/bin/((ba)?sh|busybox sh)' .ci examples packaging tests)
+
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 PYTHONDIR ?= $(shell $(PYTHON) packaging/packages_directory.py $(PREFIX))
 
-.PHONY: all man completions docs hello install uninstall sdist wheel deb rpm test test-packages test-vm bench lint types clean debian debian-test debian-install
+.PHONY: all man completions docs hello install uninstall sdist wheel deb rpm test test-packages test-vm bench lint types clean debian debian-test debian-lint debian-install
 
 all: $(VENV)/bin/pyoci
 
@@ -28,12 +32,15 @@ debian:
 debian-test:
 	@.ci/install-debian $(DEBIAN) $(DEBIAN_TEST)
 
+debian-lint:
+	@.ci/install-debian $(DEBIAN_LINT)
+
 # Elsewhere whoever builds has the same from another distribution.
 debian-install:
 	@! command -v dpkg-query >/dev/null || .ci/install-debian $(DEBIAN_INSTALL)
 
 $(VENV)/.installed: pyproject.toml .ci/requirements.txt | debian
-	@echo "setting up $(VENV): cffi, jeepney, jsonschema, meson, pytest, hypothesis, ruff, mypy (from PyPI)"
+	@echo "setting up $(VENV): cffi, jeepney, jsonschema, meson, pytest, hypothesis, ruff, mypy, clang-tidy (from PyPI)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
 	@touch $@
@@ -97,9 +104,20 @@ docs: $(VENV)/.documented
 hello: all
 	@examples/hello
 
-lint: all
+# What another compiler says about the C, and what follows the paths through it. Only after a change of it.
+build/clang/.clean: $(C) $(wildcard csrc/*.def csrc/*.py) meson.build .clang-format .clang-tidy compile_flags.txt \
+	.ci/requirements.txt Makefile | $(VENV)/bin/pyoci debian-lint
+	@echo "checking the C with clang, clang-format and clang-tidy"
+	@$(VENV)/bin/clang-format --dry-run -Werror $(C)
+	@CC=clang PATH="$(CURDIR)/$(VENV)/bin:$$PATH" packaging/build build/clang $(CURDIR)/$(VENV)/bin/python -Dwerror=true
+	@printf '%s\n' $(filter %.c,$(C)) | xargs -n 4 -P "$$(nproc)" $(VENV)/bin/clang-tidy --quiet >build/clang/tidy.log 2>&1 || \
+		{ cat build/clang/tidy.log; exit 1; }
+	@touch $@
+
+lint: all debian-lint build/clang/.clean
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
+	@shellcheck $(SHELL_SCRIPTS)
 
 types: all
 	@$(VENV)/bin/mypy
