@@ -50,19 +50,11 @@ def test_the_text_has_a_line_for_each_finding(pyoci: Runtime) -> None:
     assert "The default bundle runs here" in text
 
 
-def test_a_host_where_it_does_not_run_has_status_1_and_the_cause(pyoci: Runtime) -> None:
+def test_a_host_where_it_does_not_run_has_status_1_and_the_cause(pyoci: Runtime, tmp_path: Path) -> None:
     # Where nothing may be executed.
-    script = 'mount -t tmpfs -o noexec none /tmp && exec "$@"'
-    done = doctor(
-        pyoci,
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        script,
-        "sh",
-        env={"PATH": os.environ["PATH"], "TMPDIR": "/tmp"},
-    )
+    script = f'mount -t tmpfs -o noexec none {tmp_path} && exec "$@"'
+    variables = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    done = doctor(pyoci, "unshare", "--mount", "sh", "-c", script, "sh", env=variables)
     assert done.returncode == 1, done
     assert report(done)["trial/the default bundle"]["level"] == "broken"
 
