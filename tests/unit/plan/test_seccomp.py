@@ -154,7 +154,7 @@ def rules(draw: st.DrawFn) -> dict:
     return entry
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=int(os.environ.get("PYOCI_TEST_EXAMPLES", "300")), deadline=None)
 @given(
     st.lists(rules(), max_size=6),
     ACTION_NAMES,
