@@ -14,6 +14,7 @@ BUILD_INPUTS := $(shell find csrc schemas -type f) meson.build meson_options.txt
 DEBIAN_PACKAGE := $(DEBIAN_INSTALL) libpython3-dev debhelper dh-python lintian
 DEBIAN_RPM := rpm
 DEBIAN_ROOTS := mmdebstrap debian-archive-keyring
+DEBIAN_ARM64 := $(DEBIAN_INSTALL) $(DEBIAN_ROOTS) gcc-aarch64-linux-gnu pkg-config
 
 C := $(shell find csrc tests conformance -name '*.[ch]')
 SHELL_SCRIPTS := $(shell grep -rlIE --exclude='*.py' '^\#!/bin/((ba)?sh|busybox sh)' .ci examples packaging tests)
@@ -22,7 +23,7 @@ PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 PYTHONDIR ?= $(shell $(PYTHON) packaging/packages_directory.py $(PREFIX))
 
-.PHONY: all man completions docs hello install uninstall sdist wheel deb rpm test test-packages test-vm bench lint types clean debian debian-test debian-lint debian-install
+.PHONY: all man completions docs hello install uninstall sdist wheel deb rpm test test-packages test-vm test-arm64 bench lint types clean debian debian-test debian-lint debian-install
 
 all: $(VENV)/bin/pyoci
 
@@ -133,6 +134,12 @@ test-packages: debian-test all deb wheel
 # The same suites where systemd and cgroup v2 are: in a virtual machine, which needs no KVM.
 test-vm: debian-test all
 	@tests/vm/suite
+
+# pyoci of another architecture, in such a machine: the tests of what that can break. Built apart, in build/arm64.
+test-arm64:
+	@.ci/install-debian $(DEBIAN_ARM64)
+	@packaging/cross >/dev/null
+	@tests/vm/suite arm64
 
 bench: debian-test all
 	@$(VENV)/bin/python bench/lifecycle.py

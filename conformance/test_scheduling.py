@@ -109,9 +109,10 @@ def test_a_realtime_policy_is_the_configs(runtime: Runtime, bundle: MakeBundle, 
 def test_a_deadline_is_the_configs(runtime: Runtime, bundle: MakeBundle, flags: list[str]) -> None:
     scheduler = {
         "policy": "SCHED_DEADLINE",
-        "runtime": 1_000_000,
-        "deadline": 10_000_000,
-        "period": 20_000_000,
+        # A process that takes more (DL_OVERRUN) is killed, and an emulated machine takes its time to execute a program.
+        "runtime": 30_000_000,
+        "deadline": 100_000_000,
+        "period": 200_000_000,
         "flags": flags,
     }
     pid = runtime.pid(runtime.launch(bundle(process=SLEEP | {"scheduler": scheduler})))

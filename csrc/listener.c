@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { NOT_YET = -1, FAILED = -2, STACK_SIZE = 64 * 1024 };
+enum { NOT_YET = -1, FAILED = -2, STACK_ROOM = 64 * 1024 };
 
 struct handover {
 	struct init *init;
@@ -54,6 +54,7 @@ static int wait_without_calls(struct handover *handover)
 	return error;
 }
 
+/* The least that a thread needs depends on the machine; on arm64 it is 128 KiB. */
 static int start_thread(struct handover *handover)
 {
 	pthread_attr_t attributes;
@@ -61,7 +62,7 @@ static int start_thread(struct handover *handover)
 	int error = pthread_attr_init(&attributes);
 
 	if (error == 0)
-		error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
+		error = pthread_attr_setstacksize(&attributes, (size_t)sysconf(_SC_THREAD_STACK_MIN) + STACK_ROOM);
 	if (error == 0)
 		error = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	if (error == 0)
