@@ -204,7 +204,8 @@ def raise_if_never_ran(entry: "Entry") -> None:
         return
     if name != INIT_NAME:
         return
-    # As wait(2) has it. The init ends itself, with 128 and the number, by a signal that it has a handler for (csrc/conversation.c).
+    # As wait(2) has it. By a signal that the init has a handler for it ends itself, with 128 and the number
+    # (csrc/conversation.c).
     status = int(fields.split()[-1])
     number = status & 0x7F or (status >> 8) - 128
     if number == SIGSYS:
