@@ -48,13 +48,16 @@ def look() -> Iterator[Finding]:
 
 def _writable(found: layout.Layout) -> Finding:
     if found.mode == "v2" and host.is_rootless():
-        path = unprivileged.default_path(found, "doctor")
-        place = f"{found.unified}{path}".rpartition("/")[0]
-        return _may_write(place, unprivileged.V2_HINT)
+        return _may_write(_users_place(found), unprivileged.V2_HINT)
     points = [point for point, _ in found.hierarchies] or [found.unified or layout.CGROUP2]
     refused = next((point for point in points if not os.access(point, os.W_OK)), points[0])
     hint = unprivileged.V1_HINT if host.is_rootless() else "mount it writable (an outer container's option)"
     return _may_write(refused, hint)
+
+
+def _users_place(found: layout.Layout) -> str:
+    """Where the cgroups of a user without root go on v2."""
+    return f"{found.unified}{unprivileged.default_path(found, 'doctor')}".rpartition("/")[0]
 
 
 def _may_write(directory: str, hint: str) -> Finding:
@@ -69,8 +72,7 @@ def _controllers(found: layout.Layout) -> Iterator[Finding]:
     if found.unified:
         where = Path(found.unified)
         if found.mode == "v2" and host.is_rootless():
-            own = unprivileged.default_path(found, "doctor") or "/"
-            where = Path(f"{found.unified}{own}").parent
+            where = Path(_users_place(found))
         try:
             v2 = set((where / "cgroup.controllers").read_text().split())
         except OSError:
